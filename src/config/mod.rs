@@ -1,0 +1,120 @@
+//! What to fetch, publish and allow. In: `config/config.yaml`, `config/mappings.yaml`, `sites/*.yaml`. Out: [`Config`],
+//! checked and immutable, or every mistake at once.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`file`] | YAML → a tree in which every value knows its line |
+//! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
+//! | [`sites`] | one site file → [`Site`] |
+//! | [`when`] | `5m` or a cron line → the next moment |
+//! | [`mistake`] | how a mistake reads |
+//! | [`watch`] | files changed, SIGHUP → one "changed" signal |
+//!
+//! Invariants: a `config.yaml` with a mistake gives no [`Config`]; a site file with one gives [`SiteState::Broken`] and
+//! touches no other site; no mistake shows a secret.
+
+pub mod check;
+pub mod file;
+pub mod mistake;
+pub mod sites;
+pub mod watch;
+pub mod when;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::index::{Age, DataType, Rules};
+use crate::render::Format;
+use crate::secret::Secret;
+use crate::snapshot::Keep;
+use crate::view::ViewId;
+use crate::{fetch, web};
+
+pub use check::load;
+pub use mistake::{ConfigErrors, Mistake};
+pub use when::When;
+
+/// Everything, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder given with `-C`; relative paths start here.
+    pub dir: PathBuf,
+    /// Versions are written below it.
+    pub feeds_dir: PathBuf,
+    /// Mirrors and counters are written below it.
+    pub state_dir: PathBuf,
+    /// Password of the token key.
+    pub encryption_key: Secret,
+    /// Salt of the token key.
+    pub salt: Secret,
+    /// Calendar of ages, token expiry and cron lines.
+    pub timezone: TimeZone,
+    /// What serving needs, sites included.
+    pub web: web::Settings,
+    /// Sites by name.
+    pub sites: BTreeMap<String, SiteState>,
+    /// Lines to log at start: settings that are accepted and do nothing any more.
+    pub notes: Vec<String>,
+}
+
+/// One site file.
+#[derive(Clone, Debug)]
+pub enum SiteState {
+    /// It checks.
+    Good(Box<Site>),
+    /// It does not; the mistakes say why.
+    Broken(Vec<Mistake>),
+}
+
+/// One site, checked.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its view of the site file's own key.
+    pub view: ViewId,
+    /// `enabled`.
+    pub enabled: bool,
+    /// Where attributes come from.
+    pub source: fetch::Source,
+    /// What decides membership.
+    pub rules: Rules,
+    /// When to refresh.
+    pub refresh: When,
+    /// Longest a refresh may take.
+    pub time_limit: Duration,
+    /// What is published without being asked for.
+    pub publish: Publish,
+    /// How long versions are kept.
+    pub keep: Keep,
+    /// Lists on demand nobody asked for in this time are dropped.
+    pub on_demand_idle: Duration,
+    /// `mispAuthKey`: what tokens of the main view carry.
+    pub key: Option<Secret>,
+    /// Proto and port that tokens name when nothing else is said.
+    pub token_endpoint: (String, u16),
+}
+
+/// The published matrix.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Feed names; by default the tag feeds.
+    pub feeds: Vec<String>,
+    /// Data types; by default all.
+    pub types: Vec<&'static DataType>,
+    /// Ages; by default all.
+    pub ages: Vec<&'static Age>,
+    /// Formats; by default `txt`.
+    pub formats: Vec<&'static Format>,
+}
+
+impl Config {
+    /// The sites whose files check and that are enabled.
+    pub fn good_sites(&self) -> impl Iterator<Item = &Site> {
+        self.sites.values().filter_map(|state| match state {
+            SiteState::Good(site) if site.enabled => Some(&**site),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! `cratos serve`: build everything, run until a signal, take newer configurations over.
+//!
+//! In: a checked configuration. Out: nothing; it ends when `stop` does, or with the reason why it could not start.
+//!
+//! Order of starting: lock → token keys → bind → tables of what is on disk → ready (systemd is told) → schedule. So a
+//! restart serves from disk before anything is fetched.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::{self, Config, SiteState};
+use crate::demand::Demand;
+use crate::schedule::{self, Shared};
+use crate::snapshot::{layout, manifest};
+use crate::state::{Lock, StateError};
+use crate::status::{Board, State};
+use crate::token::TokenKeys;
+use crate::view::ViewId;
+use crate::web::handler::Front;
+use crate::web::server;
+
+/// Why serving could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Another process works in the folder, or `state_dir` cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// As configured.
+        address: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The trigger of the schedule.
+    #[error("the scheduler does not start: {0}")]
+    Schedule(String),
+    /// The accept loop.
+    #[error("serving ended: {0}")]
+    Serve(std::io::Error),
+}
+
+/// Serves until `stop`. `ready` is told the address once requests are answered.
+pub async fn serve(
+    config: Config,
+    ready: Option<oneshot::Sender<SocketAddr>>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), DaemonError> {
+    let _lock = Lock::take(&config.state_dir)?;
+    config.notes.iter().for_each(|note| tracing::info!("{note}"));
+    let config = Arc::new(config);
+    let board = Arc::new(Board::default());
+    let (demand, wishes) = Demand::new();
+    let demand = Arc::new(demand);
+    let front = Arc::new(Front::new(config.web.clone(), token_keys(&config).await?, board.clone(), demand.clone()));
+    let address = config.web.listen;
+    let listener =
+        tokio::net::TcpListener::bind(address).await.map_err(|cause| DaemonError::Bind { address, cause })?;
+    load_tables(&config, &front, &board);
+    let bound = listener.local_addr().map_err(DaemonError::Serve)?;
+    tracing::info!(address = %bound, "serving");
+    tell_systemd(sd_notify::NotifyState::Ready);
+    // The one who asked may not care any more.
+    let _ = ready.map(|ready| ready.send(bound));
+
+    let (stopping, stopped) = watch::channel(false);
+    let (newer, configs) = mpsc::channel(4);
+    let on_published = {
+        let front = Arc::clone(&front);
+        Arc::new(move |view: &ViewId, dir: &Path| show(&front, view, dir))
+    };
+    let shared = Shared { board: board.clone(), demand, on_published };
+    let mut publishing = tokio::spawn(schedule::run(config.clone(), shared, wishes, configs, until(stopped.clone())));
+    let reloading = tokio::spawn(reload(config, front.clone(), board, newer, until(stopped.clone())));
+    let serving = server::serve(front, listener, until(stopped));
+    tokio::pin!(serving, stop);
+    let ended = tokio::select! {
+        () = &mut stop => Ok(()),
+        result = &mut serving => result.map_err(DaemonError::Serve),
+        result = &mut publishing => Err(DaemonError::Schedule(match result {
+            Ok(Ok(())) => "it ended".into(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        })),
+    };
+    tell_systemd(sd_notify::NotifyState::Stopping);
+    let _ = stopping.send(true);
+    if ended.is_ok() {
+        serving.await.map_err(DaemonError::Serve)?;
+        // Both end by themselves once told; how they end changes nothing any more.
+        let _ = tokio::join!(publishing, reloading);
+    }
+    ended
+}
+
+async fn token_keys(config: &Config) -> Result<TokenKeys, DaemonError> {
+    let (key, salt) = (config.encryption_key.clone(), config.salt.clone());
+    let derive = tokio::task::spawn_blocking(move || TokenKeys::derive(&key, &salt));
+    derive.await.map_err(|error| DaemonError::Serve(std::io::Error::other(error)))
+}
+
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // Err: the sender is gone, which means the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Puts what is on disk on show.
+fn load_tables(config: &Config, front: &Front, board: &Board) {
+    for (name, state) in &config.sites {
+        let Some(view) = ViewId::main(name) else { continue };
+        if let SiteState::Broken(mistakes) = state {
+            mistakes.iter().for_each(|mistake| tracing::error!(site = %name, "{mistake}"));
+            board.update(&view, |status| {
+                status.state = State::Broken;
+                status.last_error = mistakes.first().map(ToString::to_string);
+            });
+            continue;
+        }
+        let dir = layout::view_dir(&config.feeds_dir, view.site(), view.name());
+        if let Ok(Some(opened)) = manifest::open_current(&dir) {
+            let (version, entries) = (opened.manifest.version, opened.manifest.entries());
+            front.publish(&view, opened);
+            board.update(&view, |status| (status.version, status.entries) = (Some(version), entries));
+        }
+    }
+}
+
+/// Swaps the table of a view for the version that is current now.
+fn show(front: &Front, view: &ViewId, dir: &Path) {
+    match manifest::open_current(dir) {
+        Ok(Some(opened)) => front.publish(view, opened),
+        Ok(None) => {}
+        Err(error) => tracing::error!(%view, %error, "the new version cannot be read; the last one stays"),
+    }
+}
+
+/// Waits for changed files or SIGHUP and takes the new configuration over, if it checks.
+async fn reload(
+    mut running: Arc<Config>,
+    front: Arc<Front>,
+    board: Arc<Board>,
+    newer: mpsc::Sender<Arc<Config>>,
+    stop: impl Future<Output = ()>,
+) {
+    let (changed, mut changes) = mpsc::channel(1);
+    let dirs = ["config", "sites"].map(|name| running.dir.join(name)).into_iter().filter(|dir| dir.is_dir()).collect();
+    let on_change = move || {
+        // Full: one is waiting already.
+        let _ = changed.try_send(());
+    };
+    let _guard = config::watch::changes(dirs, on_change)
+        .map_err(|error| tracing::warn!(%error, "changed files are not noticed; send SIGHUP"));
+    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return,
+            Some(()) = changes.recv() => {}
+            Some(()) = hangup.recv() => {}
+        }
+        let dir = running.dir.clone();
+        match tokio::task::spawn_blocking(move || config::load(&dir)).await {
+            Ok(Ok(config)) => {
+                let config = Arc::new(keep_good_sites(config, &running));
+                front.configure(config.web.clone());
+                for name in running.sites.keys().filter(|name| !config.sites.contains_key(*name)) {
+                    if let Some(view) = ViewId::main(name) {
+                        front.withdraw(&view);
+                    }
+                }
+                load_tables(&config, &front, &board);
+                running = Arc::clone(&config);
+                tracing::info!("configuration taken over");
+                if newer.send(config).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(errors)) => tracing::error!("the configuration has mistakes, the running one stays:\n{errors}"),
+            Err(error) => tracing::error!(%error, "reading the configuration failed, the running one stays"),
+        }
+    }
+}
+
+/// A site file that broke keeps its last good settings; every mistake is logged.
+fn keep_good_sites(mut config: Config, running: &Config) -> Config {
+    for (name, state) in &mut config.sites {
+        let (SiteState::Broken(mistakes), Some(SiteState::Good(good))) = (&*state, running.sites.get(name)) else {
+            continue;
+        };
+        mistakes.iter().for_each(|mistake| tracing::error!(site = %name, "kept as it was: {mistake}"));
+        if let Some(access) = running.web.sites.get(name) {
+            config.web.sites.insert(name.clone(), access.clone());
+        }
+        *state = SiteState::Good(good.clone());
+    }
+    config
+}

@@ -1,0 +1,175 @@
+//! Make lists out of attributes. In: a [`Mirror`](mirror::Mirror) and [`Rules`]. Out: [`List`]s, and the refusals counted.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`types`] | `TYPES`: which data types exist and what they are made from |
+//! | [`age`] | `AGES`: which windows exist and where they begin |
+//! | [`normalise`] | what a value looks like in a list, or why it is refused |
+//! | [`mirror`] | all that is known of a view: apply events, encode, decode |
+//! | [`select`] | which attribute is in which feed; the lists themselves |
+//!
+//! Invariants: pure; no clock, no file, no async. A [`List`] is sorted by code point, unique and immutable.
+
+pub mod age;
+pub mod mirror;
+pub mod normalise;
+pub mod select;
+pub mod types;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use age::{AGES, Age};
+pub use normalise::Refusal;
+pub use types::{DataType, TYPES};
+
+/// Which slice of a view: a named feed or what one organisation created.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slice {
+    /// A named feed: a tag feed, `any` or `42`.
+    Feed(Arc<str>),
+    /// Everything an organisation created.
+    Organisation(Uuid),
+}
+
+impl fmt::Display for Slice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slice::Feed(name) => out.write_str(name),
+            Slice::Organisation(uuid) => write!(out, "{uuid}"),
+        }
+    }
+}
+
+/// The feeds every site has, in the order of error texts; a site's custom feeds stand between `hunt` and `any`.
+pub const TAG_FEEDS: [&str; 4] = ["incident", "block", "alert", "hunt"];
+/// Everything published.
+pub const ANY: &str = "any";
+/// Everything published, warninglists ignored.
+pub const FORTY_TWO: &str = "42";
+
+/// A feed selected by a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagFeed {
+    /// As it stands in URLs.
+    pub name: Arc<str>,
+    /// Tag name, compared as MISP compares it: SQL LIKE, case-sensitive.
+    pub tag: String,
+    /// Only attributes of published events.
+    pub published_only: bool,
+}
+
+/// What decides membership at one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Tag feeds, the site's custom ones included.
+    pub feeds: Vec<TagFeed>,
+    /// The tag that takes an attribute or event out of everything.
+    pub false_positive: String,
+    /// MISP types and data types for which `to_ids` does not matter.
+    pub ignore_to_ids: BTreeSet<String>,
+    /// Every data type with the MISP types it is made from.
+    pub types: Vec<TypeRule>,
+}
+
+/// One data type at one site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TypeRule {
+    /// The data type.
+    pub data_type: &'static DataType,
+    /// MISP types, from `config/mappings.yaml` or built in.
+    pub misp_types: Vec<String>,
+}
+
+impl Eq for TypeRule {}
+
+impl Rules {
+    /// Names this set of rules: changes if and only if the rules do. SHA-256 over their text.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let types: Vec<_> = self.types.iter().map(|rule| (rule.data_type.name, &rule.misp_types)).collect();
+        let text = format!("1 {:?} {:?} {:?} {types:?}", self.feeds, self.false_positive, self.ignore_to_ids);
+        let mut out = [0; 32];
+        out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+        out
+    }
+
+    /// Every MISP type that some list is made from.
+    pub fn misp_types(&self) -> BTreeSet<&str> {
+        self.types.iter().flat_map(|rule| &rule.misp_types).map(String::as_str).collect()
+    }
+
+    /// Whether a slice exists here; an unknown custom feed does not (D11).
+    pub fn knows(&self, slice: &Slice) -> bool {
+        match slice {
+            Slice::Feed(name) => matches!(&**name, ANY | FORTY_TWO) || self.feeds.iter().any(|feed| feed.name == *name),
+            Slice::Organisation(_) => true,
+        }
+    }
+}
+
+/// One indicator in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    value: u32,
+    /// Newest timestamp of the attributes that carry it, Unix seconds.
+    pub newest: i64,
+    /// In how many events it stands.
+    pub events: u32,
+}
+
+/// The values of one data type, sorted by code point and unique, shared by all lists of the type.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Values {
+    /// Takes sorted, unique values over.
+    fn from_sorted(sorted: &[Box<str>]) -> Self {
+        let mut values = Values::default();
+        for value in sorted {
+            values.text.push_str(value);
+            values.ends.push(values.text.len());
+        }
+        values
+    }
+
+    fn get(&self, index: u32) -> &str {
+        let index = index as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.text[start..self.ends[index]]
+    }
+}
+
+/// All indicators of one slice and data type, whatever their age.
+#[derive(Clone, Debug)]
+pub struct List {
+    values: Arc<Values>,
+    entries: Arc<[Entry]>,
+}
+
+impl List {
+    /// A list without entries.
+    pub fn empty() -> Self {
+        List { values: Arc::default(), entries: Arc::new([]) }
+    }
+
+    /// The values whose newest attribute is at least as new as `since` (Unix seconds, inclusive), in order.
+    pub fn since(&self, since: i64) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(move |entry| entry.newest >= since).map(|entry| self.values.get(entry.value))
+    }
+
+    /// How many values [`List::since`] gives.
+    pub fn count_since(&self, since: i64) -> usize {
+        self.entries.iter().filter(|entry| entry.newest >= since).count()
+    }
+
+    /// Every entry with its value, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, Entry)> {
+        self.entries.iter().map(|entry| (self.values.get(entry.value), *entry))
+    }
+}

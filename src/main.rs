@@ -1,0 +1,3 @@
+//! The `cratos` program.
+
+fn main() {}

@@ -1,0 +1,43 @@
+//! `json`: `["a", "b"]` as Python's `json.dumps` writes it: comma and space between, everything outside ASCII escaped
+//! (as UTF-16 surrogate pairs where need be).
+
+/// Writes the list.
+pub fn write(values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            out.extend_from_slice(b", ");
+        }
+        quote(value, out);
+    }
+    out.push(b']');
+}
+
+fn quote(value: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for character in value.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            ' '..='\u{7e}' => out.push(character as u8),
+            // DEL is ASCII and stays as it is.
+            '\u{7f}' => out.push(0x7f),
+            other => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+                }
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+/// Reads the list back.
+pub fn values(body: &[u8]) -> Option<Vec<String>> {
+    serde_json::from_slice(body).ok()
+}

@@ -1,0 +1,72 @@
+//! Every name below `feeds_dir/<site>/<view>/`, as functions.
+//!
+//! ```text
+//! feeds-out/misp.example.net/main/
+//! ├── current -> versions/000042          the only thing that moves, by rename(2)
+//! └── versions/
+//!     ├── 000041/ …
+//!     ├── 000042/                         immutable from the moment it has this name
+//!     │   ├── manifest.json               every covered list, empty ones too
+//!     │   ├── feed/block/ipv4/1w.txt      one list; its time is that of the last change of its bytes
+//!     │   ├── feed/block/ipv4/1w.txt.gz   the same, compressed, where that is worth it
+//!     │   └── empty/ipv4.txt              what a list answers that was never anything but empty
+//!     └── .candidate-000043/              being written; removed by the next refresh if it is left over
+//! ```
+//!
+//! Files that did not change are hard links to those of the version before. Modes: folders 0750, files 0640.
+
+use std::path::{Path, PathBuf};
+
+/// The link that names the served version.
+pub const CURRENT: &str = "current";
+/// The folder of all versions.
+pub const VERSIONS: &str = "versions";
+/// The file that says what a version holds.
+pub const MANIFEST: &str = "manifest.json";
+/// Start of the name of a version that is not finished.
+pub const CANDIDATE: &str = ".candidate-";
+
+/// The folder of a view.
+pub fn view_dir(feeds_dir: &Path, site: &str, view: &str) -> PathBuf {
+    feeds_dir.join(site).join(view)
+}
+
+/// A version's folder name.
+pub fn version_name(number: u64) -> String {
+    format!("{number:06}")
+}
+
+/// A version's number, from its folder name.
+pub fn version_number(name: &str) -> Option<u64> {
+    (name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok()).flatten()
+}
+
+/// Key (and path inside the version) of a feed's list.
+pub fn feed_key(feed: &str, data_type: &str, age: &str, extension: &str) -> String {
+    format!("feed/{feed}/{data_type}/{age}.{extension}")
+}
+
+/// Path of the empty form.
+pub fn empty_path(data_type: &str, extension: &str) -> String {
+    format!("empty/{data_type}.{extension}")
+}
+
+/// Path of the compressed sibling.
+pub fn gzip_path(path: &str) -> String {
+    format!("{path}.gz")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_names_sort_and_read_back() {
+        assert_eq!(version_name(42), "000042");
+        assert_eq!(version_number("000042"), Some(42));
+        assert_eq!(version_number("1000000"), Some(1_000_000));
+        for bad in ["42", ".candidate-000042", "00004x", ""] {
+            assert_eq!(version_number(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `manifest.json`: what a version holds, all that `web` needs to know.
+//!
+//! Invariants: every covered list has an entry, empty ones too; members that are not known are ignored when reading, so a
+//! newer program's versions can be served by an older one.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::SnapshotError;
+use super::layout;
+
+/// Largest manifest that is read, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// One version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Form of this file.
+    pub format: u32,
+    /// The site.
+    pub site: String,
+    /// The view of the site.
+    pub view: String,
+    /// This version's number.
+    pub version: u64,
+    /// Names the history this version belongs to; changes when `state_dir` is lost.
+    pub lineage: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Why this version exists: `refresh`, `full refresh` or `on demand`.
+    pub reason: String,
+    /// Hex SHA-256 of the mirror it was made from.
+    pub mirror: String,
+    /// What changed against the version before, per `feed/type` at the largest age.
+    pub changes: BTreeMap<String, Change>,
+    /// Values that are in no list: data type → reason → count.
+    pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Key (path of the list inside the version) → what it is.
+    pub artifacts: BTreeMap<String, Artifact>,
+}
+
+/// What happened to one list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Entries now.
+    pub entries: u64,
+    /// Values that came.
+    pub added: u64,
+    /// Values that went.
+    pub removed: u64,
+}
+
+/// One list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// File inside the version; one of `empty/` if the list never held anything.
+    pub path: String,
+    /// Lower-case hex SHA-256 of the file.
+    pub sha256: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Number of values.
+    pub entries: u64,
+    /// HTTP content type.
+    pub content_type: String,
+    /// Unix seconds of the last change of the bytes, strictly rising from change to change.
+    pub changed_at: i64,
+    /// Size of the `.gz` sibling, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gzip_bytes: Option<u64>,
+    /// Published because somebody asked, not because the matrix says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_demand: bool,
+}
+
+impl Manifest {
+    /// Indicators in all lists of the largest age, each list once.
+    pub fn entries(&self) -> u64 {
+        let mut largest: BTreeMap<&str, u64> = BTreeMap::new();
+        for (key, artifact) in &self.artifacts {
+            let list = key.rsplit_once('/').map_or(&**key, |(list, _)| list);
+            let entries = largest.entry(list).or_default();
+            *entries = artifact.entries.max(*entries);
+        }
+        largest.values().sum()
+    }
+}
+
+/// A version opened for reading. While it lives the version is not pruned: the folder carries a shared lock (flock(2)).
+#[derive(Debug)]
+pub struct Opened {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Its folder, named by number, not through `current`.
+    pub dir: PathBuf,
+    _lease: File,
+}
+
+/// Opens the version `current` points to. `Ok(None)`: nothing was published yet.
+pub fn open_current(view_dir: &Path) -> Result<Option<Opened>, SnapshotError> {
+    let link = view_dir.join(layout::CURRENT);
+    let target = match std::fs::read_link(&link) {
+        Ok(target) => target,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(SnapshotError::io(&link, cause)),
+    };
+    open(&view_dir.join(target)).map(Some)
+}
+
+/// Opens a version by its folder.
+pub fn open(dir: &Path) -> Result<Opened, SnapshotError> {
+    let lease = File::open(dir).map_err(|cause| SnapshotError::io(dir, cause))?;
+    rustix::fs::flock(&lease, rustix::fs::FlockOperation::NonBlockingLockShared)
+        .map_err(|cause| SnapshotError::io(dir, cause.into()))?;
+    Ok(Opened { manifest: read(dir)?, dir: dir.to_owned(), _lease: lease })
+}
+
+/// Reads a version's manifest.
+pub fn read(dir: &Path) -> Result<Manifest, SnapshotError> {
+    let path = dir.join(layout::MANIFEST);
+    let file = File::open(&path).map_err(|cause| SnapshotError::io(&path, cause))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|cause| SnapshotError::io(&path, cause))?;
+    serde_json::from_slice(&bytes).map_err(|cause| SnapshotError::Manifest { path, cause: cause.to_string() })
+}

@@ -1,0 +1,78 @@
+//! Bytes → versioned directories. In: [`Rendered`](crate::render::Rendered) lists. Out: a new version, or none if nothing
+//! changed; and versions opened for reading.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`layout`] | every name on disk |
+//! | [`manifest`] | what a version holds; open one for reading |
+//! | [`write`] | build aside, sync, rename, move `current` |
+//! | [`file`] | one file: written or linked, with mode, time and compressed sibling |
+//! | [`prune`] | retention by time and size; left-overs |
+//!
+//! Invariants: a version never changes once it has its name; `current` moves in one rename; nothing that fails half-way is
+//! visible.
+
+pub mod file;
+pub mod layout;
+pub mod manifest;
+pub mod prune;
+pub mod write;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use prune::versions;
+
+/// How long versions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Every version this young stays.
+    pub all: Duration,
+    /// Up to this age one per hour stays.
+    pub hourly: Duration,
+    /// Up to this age one per day stays.
+    pub daily: Duration,
+    /// Bytes all versions of a view may hold; the oldest go first.
+    pub max_disk: u64,
+}
+
+/// A version as `versions list` shows it.
+#[derive(Clone, Debug)]
+pub struct VersionInfo {
+    /// Its number.
+    pub number: u64,
+    /// What it holds.
+    pub manifest: manifest::Manifest,
+    /// Bytes that only this version holds.
+    pub disk: u64,
+    /// Whether it is served.
+    pub current: bool,
+}
+
+/// Why a version could not be written or read. What is served stays.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The system said no.
+    #[error("{path}: {cause}")]
+    Io {
+        /// File or folder.
+        path: String,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A manifest that is not one.
+    #[error("{path}: {cause}")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        cause: String,
+    },
+}
+
+impl SnapshotError {
+    pub(crate) fn io(path: &Path, cause: io::Error) -> Self {
+        Self::Io { path: path.display().to_string(), cause }
+    }
+}

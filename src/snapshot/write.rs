@@ -1,0 +1,253 @@
+//! The writer: lists → a candidate folder → a version → `current`.
+//!
+//! In: rendered lists one after the other, and the version before. Out: [`Outcome`].
+//!
+//! Order of writing, which is what makes a crash at any point harmless: files (each synced) → folders bottom-up → manifest
+//! → rename of the candidate to its number → sync of `versions/` → `current` by rename → sync of the view's folder.
+//! Invariants: lists that did not change are hard links and keep their `changed_at`; if nothing changed there is no new
+//! version; a list that was published once stays, empty if need be.
+#![allow(clippy::disallowed_methods, reason = "one of the files that write below feeds_dir")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ring::digest;
+
+use super::manifest::{Artifact, Change, Manifest, Opened};
+use super::{SnapshotError, file, layout};
+use crate::render::Rendered;
+
+/// What a new version is called and why it exists.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// The site.
+    pub site: String,
+    /// The view.
+    pub view: String,
+    /// Its number.
+    pub version: u64,
+    /// Its history.
+    pub lineage: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Why it exists.
+    pub reason: String,
+    /// Hex hash of the mirror.
+    pub mirror: String,
+    /// Data type → reason → count.
+    pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The new version, `None` if nothing changed.
+    pub version: Option<u64>,
+    /// Per `feed/type` at the largest age: every list that has entries or changed.
+    pub changes: BTreeMap<String, Change>,
+}
+
+/// Builds one version.
+pub struct Writer<'a> {
+    view_dir: PathBuf,
+    candidate: PathBuf,
+    previous: Option<&'a Opened>,
+    header: Header,
+    artifacts: BTreeMap<String, Artifact>,
+    changes: BTreeMap<String, Change>,
+    /// Content, time and format → the file of this version that has them.
+    written: HashMap<(String, i64, &'static str), (String, Option<u64>)>,
+    changed: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// Starts a candidate; what an earlier one left over is removed.
+    pub fn new(view_dir: &Path, previous: Option<&'a Opened>, header: Header) -> Result<Self, SnapshotError> {
+        let versions = view_dir.join(layout::VERSIONS);
+        file::create_dir(&versions)?;
+        super::prune::remove_candidates(view_dir)?;
+        let candidate = versions.join(format!("{}{}", layout::CANDIDATE, layout::version_name(header.version)));
+        Ok(Self {
+            view_dir: view_dir.to_owned(),
+            candidate,
+            previous,
+            header,
+            artifacts: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            written: HashMap::new(),
+            changed: false,
+        })
+    }
+
+    /// Takes a list of the version before over as it is.
+    pub fn carry(&mut self, key: &str, artifact: &Artifact) {
+        self.artifacts.insert(key.to_owned(), artifact.clone());
+    }
+
+    /// Takes one list. `largest` says that it is the list's largest age: its changes are counted.
+    pub fn add(&mut self, list: &Rendered, largest: bool) -> Result<(), SnapshotError> {
+        let key = layout::feed_key(&list.feed, list.data_type, list.age, list.format.extension);
+        let sha256 = hex(digest::digest(&digest::SHA256, &list.body).as_ref());
+        let previous = self.previous.and_then(|opened| opened.manifest.artifacts.get(&key));
+        let unchanged = previous.is_some_and(|old| old.sha256 == sha256);
+        // Steps of at least one second: HTTP dates have no finer ones.
+        let changed_at = match previous {
+            Some(old) if unchanged => old.changed_at,
+            Some(old) => self.header.created_at.max(old.changed_at + 1),
+            None => self.header.created_at,
+        };
+        let was_file = previous.is_some_and(|old| old.path == key);
+        let mut artifact = Artifact {
+            path: key.clone(),
+            sha256,
+            bytes: list.body.len() as u64,
+            entries: list.entries,
+            content_type: list.format.content_type.to_owned(),
+            changed_at,
+            gzip_bytes: previous.filter(|_| unchanged).and_then(|old| old.gzip_bytes),
+            on_demand: list.on_demand,
+        };
+        if list.entries == 0 && !was_file {
+            artifact.path = layout::empty_path(list.data_type, list.format.extension);
+        } else if !(unchanged && was_file) {
+            artifact.gzip_bytes = self.place(&key, &artifact, list)?;
+        }
+        if largest {
+            self.count(list, previous.filter(|_| !unchanged));
+        }
+        self.changed |= previous != Some(&artifact);
+        self.artifacts.insert(key, artifact);
+        Ok(())
+    }
+
+    /// Writes a changed body, or links it to one of this version with the same content and time.
+    fn place(&mut self, key: &str, artifact: &Artifact, list: &Rendered) -> Result<Option<u64>, SnapshotError> {
+        let same = (artifact.sha256.clone(), artifact.changed_at, list.format.name);
+        if let Some((path, gzip_bytes)) = self.written.get(&same) {
+            file::link(&self.candidate.join(path), &self.candidate.join(key))?;
+            if gzip_bytes.is_some() {
+                let (from, to) = (layout::gzip_path(path), layout::gzip_path(key));
+                file::link(&self.candidate.join(from), &self.candidate.join(to))?;
+            }
+            return Ok(*gzip_bytes);
+        }
+        let gzip_bytes = file::write(&self.candidate, key, &list.body, artifact.changed_at)?;
+        self.written.insert(same, (key.to_owned(), gzip_bytes));
+        Ok(gzip_bytes)
+    }
+
+    /// Counts what came and went, by reading the old body back.
+    fn count(&mut self, list: &Rendered, changed_from: Option<&Artifact>) {
+        let mut change = Change { entries: list.entries, ..Change::default() };
+        let old = changed_from.and_then(|old| self.read_previous(old)).and_then(|body| (list.format.values)(&body));
+        let first = self.previous.is_none_or(|opened| {
+            let key = layout::feed_key(&list.feed, list.data_type, list.age, list.format.extension);
+            !opened.manifest.artifacts.contains_key(&key)
+        });
+        if let (Some(mut old), Some(new)) = (old, (list.format.values)(&list.body)) {
+            old.sort_unstable();
+            change.added = new.iter().filter(|value| old.binary_search(value).is_err()).count() as u64;
+            change.removed = (old.len() as u64 + change.added).saturating_sub(new.len() as u64);
+        } else if first {
+            change.added = list.entries;
+        }
+        if change != Change::default() {
+            self.changes.insert(format!("{}/{}", list.feed, list.data_type), change);
+        }
+    }
+
+    fn read_previous(&self, old: &Artifact) -> Option<Vec<u8>> {
+        fs::read(self.previous?.dir.join(&old.path)).ok()
+    }
+
+    /// Ends the version: nothing new, or `current` points to it. `empty_forms`: data type, extension, body. `reserve` is
+    /// called once before the version gets its number; if it fails there is no version.
+    pub fn finish<E: From<SnapshotError>>(
+        mut self,
+        empty_forms: &[(&'static str, &'static str, Vec<u8>)],
+        reserve: impl FnOnce(u64) -> Result<(), E>,
+    ) -> Result<Outcome, E> {
+        let same_keys = self.previous.is_some_and(|old| old.manifest.artifacts.len() == self.artifacts.len());
+        if !self.changed && same_keys {
+            super::prune::remove_candidates(&self.view_dir)?;
+            return Ok(Outcome { version: None, changes: self.changes });
+        }
+        self.link_unchanged()?;
+        for (data_type, extension, body) in empty_forms {
+            let path = self.candidate.join(layout::empty_path(data_type, extension));
+            file::write_one(&path, body, self.header.created_at)?;
+        }
+        file::sync_tree(&self.candidate)?;
+        reserve(self.header.version)?;
+        self.put_in_place()?;
+        Ok(Outcome { version: Some(self.header.version), changes: self.changes })
+    }
+
+    /// Links every file of the version before that is wanted and not there yet.
+    fn link_unchanged(&self) -> Result<(), SnapshotError> {
+        let Some(previous) = self.previous else { return Ok(()) };
+        for (key, artifact) in self.artifacts.iter().filter(|(key, artifact)| **key == artifact.path) {
+            let to = self.candidate.join(key);
+            if to.exists() {
+                continue;
+            }
+            file::link(&previous.dir.join(key), &to)?;
+            if artifact.gzip_bytes.is_some() {
+                let gzip = layout::gzip_path(key);
+                file::link(&previous.dir.join(&gzip), &self.candidate.join(&gzip))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_in_place(&mut self) -> Result<(), SnapshotError> {
+        let versions = self.view_dir.join(layout::VERSIONS);
+        let manifest = self.manifest();
+        let path = self.candidate.join(layout::MANIFEST);
+        let bytes = serde_json::to_vec_pretty(&manifest)
+            .map_err(|cause| SnapshotError::Manifest { path: path.clone(), cause: cause.to_string() })?;
+        file::write_one(&path, &bytes, self.header.created_at)?;
+        file::sync_dir(&self.candidate)?;
+        let version = versions.join(layout::version_name(self.header.version));
+        fs::rename(&self.candidate, &version).map_err(|cause| SnapshotError::io(&version, cause))?;
+        file::sync_dir(&versions)?;
+        point_current_to(&self.view_dir, self.header.version)
+    }
+
+    fn manifest(&mut self) -> Manifest {
+        let header = self.header.clone();
+        Manifest {
+            format: 1,
+            site: header.site,
+            view: header.view,
+            version: header.version,
+            lineage: header.lineage,
+            created_at: header.created_at,
+            reason: header.reason,
+            mirror: header.mirror,
+            changes: self.changes.clone(),
+            refusals: header.refusals,
+            artifacts: std::mem::take(&mut self.artifacts),
+        }
+    }
+}
+
+/// Moves `current` in one rename.
+fn point_current_to(view_dir: &Path, version: u64) -> Result<(), SnapshotError> {
+    let aside = view_dir.join(".current");
+    let target = Path::new(layout::VERSIONS).join(layout::version_name(version));
+    let failed = |cause| SnapshotError::io(&aside, cause);
+    match fs::remove_file(&aside) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(&target, &aside).map_err(failed)?;
+    fs::rename(&aside, view_dir.join(layout::CURRENT)).map_err(failed)?;
+    file::sync_dir(view_dir)
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,217 @@
+//! Files below `state_dir`: what must survive a restart and nobody else may read.
+//!
+//! ```text
+//! state/                                  0700
+//! ├── lock                                flock(2): one process per folder; holds the pid
+//! └── misp.example.net/
+//!     ├── main.mirror                     everything known of the view (index/mirror.rs)
+//!     └── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
+//! ```
+//!
+//! Invariants: a file is written aside, synced and renamed, mode 0600; a file that cannot be read back is put aside as
+//! `*.damaged` and what it held is made anew.
+#![allow(clippy::disallowed_methods, reason = "the one place that writes below state_dir")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::view::ViewId;
+
+/// Why a state file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Another process has the lock.
+    #[error("another cratos works in {folder} (pid {pid}): stop it first, or let it do the work")]
+    Busy {
+        /// The state folder.
+        folder: String,
+        /// As written in the lock file.
+        pid: String,
+    },
+    /// The system said no.
+    #[error("{path}: {cause}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+fn io_error(path: &Path, cause: io::Error) -> StateError {
+    StateError::Io { path: path.display().to_string(), cause }
+}
+
+/// Held by the one process that works in the folder.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "the lock is the open file")] File);
+
+impl Lock {
+    /// Takes the lock, creating the folder if need be.
+    pub fn take(state_dir: &Path) -> Result<Self, StateError> {
+        create_private_dir(state_dir)?;
+        let path = state_dir.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|cause| io_error(&path, cause))?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            // A pid that cannot be read is only missing from the text.
+            let _ = (&mut file).take(20).read_to_string(&mut pid);
+            return Err(StateError::Busy { folder: state_dir.display().to_string(), pid: pid.trim().into() });
+        }
+        let write = |file: &mut File| -> io::Result<()> {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(|cause| io_error(&path, cause))?;
+        Ok(Self(file))
+    }
+}
+
+fn create_private_dir(path: &Path) -> Result<(), StateError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|cause| io_error(path, cause))
+}
+
+/// One list on demand and when it was last asked for (Unix seconds).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnDemand {
+    /// Feed, data type, age, format.
+    pub list: [String; 4],
+    /// Unix seconds.
+    pub last_asked: i64,
+}
+
+/// What is counted of a view.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counters {
+    /// Highest version number ever given; written before the version is.
+    pub highest: u64,
+    /// Names the history; made once.
+    pub lineage: String,
+    /// Unix seconds of the last refresh that succeeded.
+    pub last_success: Option<i64>,
+    /// Hex hash of the mirror file that belongs to the last success.
+    pub mirror: String,
+    /// Lists on demand.
+    pub on_demand: Vec<OnDemand>,
+    /// Members of newer programs, kept as they are.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// The state files of one view.
+#[derive(Clone, Debug)]
+pub struct ViewState {
+    folder: PathBuf,
+    name: String,
+}
+
+impl ViewState {
+    /// Creates the site's folder if need be.
+    pub fn open(state_dir: &Path, view: &ViewId) -> Result<Self, StateError> {
+        let folder = state_dir.join(view.site());
+        create_private_dir(&folder)?;
+        Ok(Self { folder, name: view.name().to_owned() })
+    }
+
+    /// The mirror's file.
+    pub fn mirror_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.mirror", self.name))
+    }
+
+    fn counters_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.name))
+    }
+
+    /// The counters; new ones if there are none or they are damaged.
+    pub fn counters(&self) -> Result<Counters, StateError> {
+        let path = self.counters_path();
+        match fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(counters) => Ok(counters),
+                Err(_) => self.put_aside(&path).map(|()| Counters::default()),
+            },
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Counters::default()),
+            Err(cause) => Err(io_error(&path, cause)),
+        }
+    }
+
+    /// Keeps the counters.
+    pub fn keep_counters(&self, counters: &Counters) -> Result<(), StateError> {
+        let path = self.counters_path();
+        self.write(&path, |out| serde_json::to_writer_pretty(out, counters).map_err(io::Error::from))
+    }
+
+    /// The mirror's bytes, if there are any.
+    pub fn mirror(&self) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.mirror_path();
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(io_error(&path, cause)),
+        }
+    }
+
+    /// Keeps the mirror: `encode` writes it and returns its hash.
+    pub fn keep_mirror(
+        &self,
+        encode: impl FnOnce(&mut dyn Write) -> io::Result<[u8; 32]>,
+    ) -> Result<[u8; 32], StateError> {
+        let mut hash = [0; 32];
+        self.write(&self.mirror_path(), |out| {
+            hash = encode(out)?;
+            Ok(())
+        })?;
+        Ok(hash)
+    }
+
+    /// Puts a damaged file aside for whoever wants to look at it.
+    pub fn put_aside(&self, path: &Path) -> Result<(), StateError> {
+        tracing::warn!(file = %path.display(), "damaged state file put aside; what it held is made anew");
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".damaged");
+        fs::rename(path, aside).map_err(|cause| io_error(path, cause))
+    }
+
+    /// Removes what a killed process left half-written.
+    pub fn remove_leftovers(&self) -> Result<(), StateError> {
+        let entries = fs::read_dir(&self.folder).map_err(|cause| io_error(&self.folder, cause))?;
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&format!(".{}.", self.name)) {
+                fs::remove_file(entry.path()).map_err(|cause| io_error(&entry.path(), cause))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), StateError> {
+        let attempt = || -> io::Result<()> {
+            let mut file = tempfile::Builder::new()
+                .prefix(&format!(".{}.", self.name))
+                .permissions(Permissions::from_mode(0o600))
+                .tempfile_in(&self.folder)?;
+            let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+            fill(&mut out)?;
+            out.flush()?;
+            drop(out);
+            file.as_file().sync_all()?;
+            file.persist(path).map_err(|error| error.error)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        attempt().map_err(|cause| io_error(path, cause))
+    }
+}

@@ -1,0 +1,91 @@
+//! Answer requests from what is on disk. In: a request and the peer's address. Out: an answer; and wishes for lists that
+//! nobody has rendered yet.
+//!
+//! | file | answers |
+//! |---|---|
+//! | [`server`] | bind, accept, limits, graceful end |
+//! | [`handler`] | the order of all steps, in one function |
+//! | [`route`] | which URLs exist: 404, 405, 307 |
+//! | [`client_ip`] | peer and trusted proxies → the client's address |
+//! | [`guard`] | token and address → the view it may read, or a refusal |
+//! | [`params`] | path and query → the list that is meant, or a 422 |
+//! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
+//! | [`files`] | key → artifact in the table in memory → body |
+//! | [`health`] | `/` and `/v1/status` |
+//!
+//! Invariants: never fetches, never renders, never joins a URL to a path; never 200 for an error and never HTML on a feed
+//! URL; 401 and 403 only when this request's token or address is wrong.
+
+pub mod client_ip;
+pub mod conditional;
+pub mod files;
+pub mod guard;
+pub mod handler;
+pub mod health;
+pub mod params;
+pub mod route;
+pub mod server;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+
+use crate::secret::Secret;
+
+/// All that serving needs to know; made by `config`, swapped as a whole on reload.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Peers whose forwarding headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Read the client's address from `proxy_header`.
+    pub reverse_proxy: bool,
+    /// E.g. `X-Real-IP`.
+    pub proxy_header: http::HeaderName,
+    /// Addresses that may read every site.
+    pub allowed_everywhere: Vec<IpNet>,
+    /// Calendar of token expiry.
+    pub timezone: jiff::tz::TimeZone,
+    /// Site name → what applies there.
+    pub sites: HashMap<String, SiteAccess>,
+    /// Data types that can be asked for, in the order of error texts.
+    pub types: Vec<&'static str>,
+    /// Ages that can be asked for, in the order of error texts.
+    pub ages: Vec<&'static str>,
+    /// Formats that can be asked for, in the order of error texts: name and extension.
+    pub formats: Vec<(&'static str, &'static str)>,
+}
+
+/// One site.
+#[derive(Clone, Debug)]
+pub enum SiteAccess {
+    /// Its file checks.
+    Good(Box<SiteSettings>),
+    /// Its file does not check and never did since start: 503.
+    Broken,
+}
+
+/// A site whose file checks.
+#[derive(Clone, Debug)]
+pub struct SiteSettings {
+    /// `enabled: false` refuses every token with 403.
+    pub enabled: bool,
+    /// Addresses that may read the site.
+    pub allowed: Vec<IpNet>,
+    /// Lower-case hex SHA-256 of revoked tokens.
+    pub blacklist: Vec<String>,
+    /// The key whose view is `main`; `None`: no token opens anything.
+    pub key: Option<Secret>,
+    /// Feeds in the order of error texts: `incident block alert hunt`, custom ones, `any`, `42`.
+    pub feeds: Vec<String>,
+    /// Custom feeds that have a name but no definition here: 404.
+    pub undefined_feeds: Vec<String>,
+    /// `Cache-Control` of answers with a list.
+    pub cache_control: http::HeaderValue,
+    /// Seconds a consumer should wait after a 503.
+    pub retry_after: u64,
+}
