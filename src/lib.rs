@@ -9,15 +9,15 @@
 //!
 //! | stage | in | out |
 //! |---|---|---|
-//! | `config` | `config.yaml`, `sites/*.yaml` | checked, immutable settings |
+//! | [`config`] | `config.yaml`, `sites/*.yaml` | checked, immutable settings |
 //! | [`fetch`] | a source (MISP feed directory or URL) | events with their attributes |
 //! | [`index`] | events | the mirror of a view, and lists: sorted, unique |
 //! | [`render`] | a list | the bytes of one format |
 //! | [`snapshot`] | bytes | numbered version directories; `current` moves in one rename |
-//! | `web` | a request | the answer, from a table in memory and files on disk |
+//! | [`web`] | a request | the answer, from a table in memory and files on disk |
 //!
-//! The loose files drive the road: `refresh` does one view once and is the only place that names all four middle stages;
-//! `schedule` decides when; `daemon` builds everything and runs until a signal; `cli` is the commands.
+//! The loose files drive the road: [`refresh`] does one view once and is the only place that names all four middle stages;
+//! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands.
 //! [`view`], [`secret`], [`token`], [`demand`], [`status`] and [`state`] are what several of them name.
 //!
 //! A newcomer reads `refresh.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
@@ -37,13 +37,19 @@
 //! 8. A URL is a key looked up in a table, never a path that is joined.
 //! 9. Nothing takes two views as arguments. A key that has not been proven opens no view.
 
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod demand;
 pub mod fetch;
 pub mod index;
+pub mod refresh;
 pub mod render;
+pub mod schedule;
 pub mod secret;
 pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod token;
 pub mod view;
+pub mod web;

@@ -110,7 +110,8 @@ impl Publisher {
         let open = || -> Result<Inner, StageError> {
             let state = ViewState::open(&config.state_dir, &site.view)?;
             state.remove_leftovers()?;
-            let on_demand = state.counters()?.on_demand.into_iter().map(|kept| (wanted(&kept), kept.last_asked)).collect();
+            let on_demand =
+                state.counters()?.on_demand.into_iter().map(|kept| (wanted(&kept), kept.last_asked)).collect();
             Ok(Inner {
                 site: site.clone(),
                 zone: config.timezone.clone(),
@@ -446,7 +447,8 @@ fn place_of_format(format: &Format) -> usize {
 }
 
 fn refusals(lists: &Lists) -> BTreeMap<String, BTreeMap<String, u64>> {
-    let named = |reasons: &BTreeMap<_, u64>| reasons.iter().map(|(reason, count)| (format!("{reason}"), *count)).collect();
+    let named =
+        |reasons: &BTreeMap<_, u64>| reasons.iter().map(|(reason, count)| (format!("{reason}"), *count)).collect();
     lists.refusals.iter().map(|(name, reasons)| ((*name).to_owned(), named(reasons))).collect()
 }
 

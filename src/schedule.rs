@@ -235,7 +235,8 @@ impl Schedule {
             Ok(report) => {
                 lane.failures = 0;
                 lane.due = lane.site.refresh.next(now, &self.zone);
-                let before = now.as_second() - i64::try_from(lane.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX / 2);
+                let before =
+                    now.as_second() - i64::try_from(lane.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX / 2);
                 self.shared.demand.forget_idle(view, before);
                 tracing::info!(%view, version = ?report.version, events = report.events, read = report.read, "refreshed");
                 self.shared.board.update(view, |status| {

@@ -1,7 +1,7 @@
 //! How a mistake reads. In: where it is, what is wrong, what to do. Out: one line, on a terminal also the source line.
 //!
-//! Invariants: no text of this module holds the value of a [secret key](is_secret); an excerpt is a line that starts with
-//! a key that is no secret, or is an item of its list, and names no secret key anywhere.
+//! Invariants: no text of this module holds the value of a [secret key](is_secret); an excerpt is a line that starts
+//! with a key that is no secret, or is an item of its list, and names no secret key anywhere.
 
 use std::fmt::{self, Write as _};
 

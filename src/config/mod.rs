@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`file`] | YAML → a tree in which every value knows its line |
 //! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
+//! | [`section`] | a tree → values of the wanted shape, and mistakes |
+//! | [`settings`] | what `config.yaml` and site files have in common |
 //! | [`sites`] | one site file → [`Site`] |
 //! | [`when`] | `5m` or a cron line → the next moment |
 //! | [`mistake`] | how a mistake reads |
@@ -16,6 +18,8 @@
 pub mod check;
 pub mod file;
 pub mod mistake;
+pub mod section;
+pub mod settings;
 pub mod sites;
 pub mod watch;
 pub mod when;

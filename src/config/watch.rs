@@ -18,8 +18,8 @@ pub struct Guard {
     _debouncer: Debouncer<RecommendedWatcher, RecommendedCache>,
 }
 
-/// Calls `on_change` after files in one of `dirs` were created, changed or removed. Folders that do not exist are skipped.
-/// `on_change` runs on the watcher's own thread.
+/// Calls `on_change` after files in one of `dirs` were created, changed or removed. Folders that do not exist are
+/// skipped. `on_change` runs on the watcher's own thread.
 pub fn changes(dirs: Vec<PathBuf>, on_change: impl Fn() + Send + 'static) -> Result<Guard, String> {
     let handler = move |result: DebounceEventResult| match result {
         Ok(events) if !events.iter().any(|event| is_change(&event.kind)) => {}

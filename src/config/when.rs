@@ -1,10 +1,10 @@
 //! `5m` or a cron line → the next moment. In: text, a moment, a time zone. Out: the next moment.
 //!
-//! Cron lines mean local civil time. A time that a daylight-saving step skips moves forward by the step; a time that occurs
-//! twice counts once, unless the line also matches the hour's second pass after the first is over (`*/5 * * * *`).
+//! Cron lines mean local civil time. A time that a daylight-saving step skips moves forward by the step. A time that
+//! occurs twice counts once, except that a line such as `*/5 * * * *` goes on through the hour's second pass.
 //!
-//! Invariants: `next` is after `after`; a line that never fires is refused when it is read. `chrono`, the time type of the
-//! cron parser, is named here only.
+//! Invariants: `next` is after `after`; a line that never fires is refused when it is read. `chrono`, the time type of
+//! the cron parser, is named here only.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,7 +22,8 @@ const PERIODS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Dur
 const REFERENCE: i64 = 1_767_225_600;
 
 /// How a moment may be written; for error texts.
-pub const REMEDY: &str = "write a period such as 90s, 5m, 2h or 1d (1 s to 31 d), or a cron line such as \"0 */2 * * *\"";
+pub const REMEDY: &str =
+    "write a period such as 90s, 5m, 2h or 1d (1 s to 31 d), or a cron line such as \"0 */2 * * *\"";
 
 /// When something happens again and again.
 #[derive(Clone, Debug)]

@@ -1,1 +1,21 @@
-//! Integration tests.
+//! All integration tests in one binary, so one link step. The harness first, then the tests in the order of the road.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, which is what is wanted")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests write files and connect on their own")]
+
+mod cmd;
+mod dir;
+mod feed;
+mod http;
+
+mod ages;
+mod layers;
+mod values;
+
+mod kill;
+mod reference;
+
+mod access;
+mod conditional;
+mod web;
+
+mod cli;

@@ -1,0 +1,89 @@
+//! `cratos check`. In: all files of the configuration. Out: every mistake (stderr, exit 2), or a table of what the
+//! files mean (stdout).
+//!
+//! Invariant: shows no secret; a mistake's excerpt of the file is shown on a terminal only.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use super::Failure;
+use crate::config::{self, Config, ConfigErrors, Publish, Site, SiteState};
+use crate::web::SiteAccess;
+
+/// Addresses named in one cell of the table.
+const SHOWN: usize = 3;
+
+/// Checks everything.
+pub fn run(dir: &Path) -> Result<(), Failure> {
+    let config = super::load(dir)?;
+    let mistakes = config::check::mistakes(&config);
+    if !mistakes.is_empty() {
+        return Err(Failure::Config(ConfigErrors(mistakes)));
+    }
+    super::say(&summary(&config))
+}
+
+fn summary(config: &Config) -> String {
+    let rows: Vec<_> = config.sites.values().filter_map(|state| row(config, state)).collect();
+    let mut text = match rows.as_slice() {
+        [] => "No sites yet: `cratos init --site FQDN` writes a first one.".to_owned(),
+        _ => super::table(["site", "source", "refresh", "lists", "allowed addresses"], &[3], rows),
+    };
+    if !config.web.allowed_everywhere.is_empty() {
+        text.push_str(&format!("\nAllowed at every site: {}", addresses(&config.web.allowed_everywhere)));
+    }
+    for note in &config.notes {
+        text.push_str(&format!("\nNote: {note}"));
+    }
+    text
+}
+
+fn row(config: &Config, state: &SiteState) -> Option<[String; 5]> {
+    let SiteState::Good(site) = state else { return None };
+    let name = site.view.site();
+    let allowed = match config.web.sites.get(name) {
+        Some(SiteAccess::Good(settings)) => addresses(&settings.allowed),
+        _ => addresses(&[]),
+    };
+    Some([
+        shown_name(site),
+        site.source.describe(),
+        site.refresh.to_string(),
+        lists(&site.publish).to_string(),
+        allowed,
+    ])
+}
+
+fn shown_name(site: &Site) -> String {
+    let state = if site.enabled { "" } else { " (switched off)" };
+    format!("{}{state}", site.view.site())
+}
+
+/// Lists that are published without being asked for.
+fn lists(publish: &Publish) -> usize {
+    publish.feeds.len() * publish.types.len() * publish.ages.len() * publish.formats.len()
+}
+
+fn addresses(nets: &[IpNet]) -> String {
+    if nets.is_empty() {
+        return "none".to_owned();
+    }
+    let first: Vec<String> = nets.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = nets.len().saturating_sub(SHOWN);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_of_addresses_are_cut() {
+        let nets: Vec<IpNet> = (0..5).map(|at| format!("192.0.2.{at}/32").parse().unwrap()).collect();
+        assert_eq!(addresses(&nets), "192.0.2.0/32, 192.0.2.1/32, 192.0.2.2/32 and 2 more");
+        assert_eq!(addresses(&nets[..1]), "192.0.2.0/32");
+        assert_eq!(addresses(&[]), "none");
+    }
+}

@@ -1,0 +1,274 @@
+//! The commands. In: the command line. Out: text on stdout, complaints and logs on stderr, an exit code
+//! (0 done, 1 failed, 2 usage or configuration).
+//!
+//! | file | command |
+//! |---|---|
+//! | [`serve`] | `serve`: refresh on schedule and answer requests until a signal |
+//! | [`refresh`] | `refresh`: pull and publish once |
+//! | [`check`] | `check`: every mistake of the configuration, or what it means |
+//! | [`token`] | `token issue`, `inspect`, `hash` |
+//! | [`versions`] | `versions list` |
+//! | [`init`] | `init`: a first configuration |
+//! | [`demo`] | `demo`: all of it with made-up events |
+//! | [`demo_feed`] | its feed |
+//! | [`demo_guide`] | its text and self-check |
+//!
+//! Invariants: a command returns a [`Failure`] and never ends the process itself; stdout carries results only; a secret
+//! is printed by the command that was asked for it and by no other.
+
+pub mod check;
+pub mod demo;
+pub mod demo_feed;
+pub mod demo_guide;
+pub mod init;
+pub mod refresh;
+pub mod serve;
+pub mod token;
+pub mod versions;
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use comfy_table::{CellAlignment, Table, presets};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::{self, Config, ConfigErrors, Site, SiteState};
+
+/// Publishes MISP indicators as versioned lists and serves them without waiting for MISP.
+#[derive(Debug, Parser)]
+#[command(name = "cratos", version)]
+pub struct Cli {
+    /// Folder that holds config/ and sites/. Relative paths of the configuration start here.
+    #[arg(short = 'C', long, value_name = "DIR", default_value = ".", global = true)]
+    pub dir: PathBuf,
+    /// How log lines on stderr look. CRATOS_LOG sets how much is logged, for example debug.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = LogFormat::Human, global = true)]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Refresh every site on its schedule and answer requests until SIGTERM or SIGINT.
+    Serve,
+    /// Pull and publish once, now.
+    Refresh(refresh::Args),
+    /// Check every file of the configuration and show what it means.
+    Check,
+    /// Make tokens, look into them, revoke them.
+    #[command(subcommand)]
+    Token(token::Action),
+    /// Look at published versions.
+    #[command(subcommand)]
+    Versions(versions::Action),
+    /// Write a first configuration. Files that exist are left as they are.
+    Init(init::Args),
+    /// Serve made-up events from a folder of its own, to look around.
+    Demo(demo::Args),
+}
+
+/// Why a command does not end with 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// Files that do not check: all mistakes are printed, exit 2.
+    Config(ConfigErrors),
+    /// Arguments that mean nothing here: exit 2.
+    Usage(String),
+    /// The work failed: the chain of causes is printed, exit 1.
+    Failed(Box<dyn Error + Send + Sync>),
+    /// The command has said why: exit 1.
+    Said,
+}
+
+impl Failure {
+    /// The work failed, in these words.
+    pub fn failed(text: impl Into<String>) -> Self {
+        let text: String = text.into();
+        Self::Failed(text.into())
+    }
+
+    /// Prints what is to be said and gives the exit code.
+    fn report(&self) -> ExitCode {
+        match self {
+            Failure::Config(errors) => {
+                complain(errors.render(io::stderr().is_terminal()).trim_end());
+                ExitCode::from(2)
+            }
+            Failure::Usage(text) => {
+                complain(&format!("cratos: {text}"));
+                ExitCode::from(2)
+            }
+            Failure::Failed(error) => {
+                complain(&format!("cratos: {}", chain(&**error)));
+                ExitCode::FAILURE
+            }
+            Failure::Said => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}
+
+/// Runs one command.
+pub fn run(cli: Cli) -> ExitCode {
+    let long_running = matches!(cli.command, Command::Serve | Command::Demo(_));
+    start_log(cli.log_format, if long_running { LevelFilter::INFO } else { LevelFilter::WARN });
+    let dir = &cli.dir;
+    let outcome = match &cli.command {
+        Command::Serve => serve::run(dir),
+        Command::Refresh(args) => refresh::run(dir, args),
+        Command::Check => check::run(dir),
+        Command::Token(action) => token::run(dir, action),
+        Command::Versions(action) => versions::run(dir, action),
+        Command::Init(args) => init::run(dir, args),
+        Command::Demo(args) => demo::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn start_log(form: LogFormat, level: LevelFilter) {
+    let filter = EnvFilter::builder().with_default_directive(level.into()).with_env_var("CRATOS_LOG").from_env_lossy();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(form == LogFormat::Human && io::stderr().is_terminal());
+    // Err: a log is there already, as in a test that runs several commands.
+    let _ = match form {
+        LogFormat::Human => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+/// An error and its causes; a cause that the text before it already tells is left out.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Prints a line on stdout. A reader that has gone (`| head`) is no failure.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line on stderr.
+pub(crate) fn complain(text: &str) {
+    // Nobody is left to be told that stderr is closed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The configuration, or all its mistakes.
+pub(crate) fn load(dir: &Path) -> Result<Config, Failure> {
+    config::load(dir).map_err(Failure::Config)
+}
+
+/// A runtime for the commands that wait for something.
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// A site by its name; its file has to check.
+pub(crate) fn site<'a>(config: &'a Config, name: &str) -> Result<&'a Site, Failure> {
+    match config.sites.get(name) {
+        Some(SiteState::Good(site)) => Ok(site),
+        Some(SiteState::Broken(mistakes)) => Err(Failure::Config(ConfigErrors(mistakes.clone()))),
+        None => Err(unknown_site(config, name)),
+    }
+}
+
+/// Exit 2 with the name that was probably meant.
+pub(crate) fn unknown_site(config: &Config, name: &str) -> Failure {
+    let likeness = |other: &str| strsim::jaro_winkler(name, other);
+    let nearest = config.sites.keys().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+    Failure::Usage(match nearest {
+        Some(nearest) if likeness(nearest) > 0.8 => format!("no site is called {name}; did you mean {nearest}?"),
+        Some(_) => {
+            let names: Vec<&str> = config.sites.keys().map(String::as_str).collect();
+            format!("no site is called {name}; there are: {}", names.join(", "))
+        }
+        None => format!("no site is called {name}; there is no file in sites/ yet"),
+    })
+}
+
+/// A table without lines, columns two spaces apart; those named in `numbers` stand to the right.
+pub(crate) fn table<const N: usize>(header: [&str; N], numbers: &[usize], rows: Vec<[String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if numbers.contains(&at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        #[derive(Debug, thiserror::Error)]
+        enum Outer {
+            #[error("outer: {0}")]
+            Shown(#[source] Inner),
+            #[error("outer")]
+            Hidden(#[source] Inner),
+        }
+        assert_eq!(chain(&Outer::Shown(Inner)), "outer: inner");
+        assert_eq!(chain(&Outer::Hidden(Inner)), "outer: inner");
+    }
+
+    #[test]
+    fn tables_are_plain_columns() {
+        let rows = vec![["a".to_owned(), "7".to_owned()], ["bcd".to_owned(), "1000".to_owned()]];
+        assert_eq!(table(["name", "count"], &[1], rows), "name  count\na         7\nbcd    1000");
+    }
+}

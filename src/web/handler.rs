@@ -1,0 +1,205 @@
+//! The story of one request. In: its head and the peer's address. Out: the answer; and a wish, if the list is not there yet.
+//!
+//! Invariants: the steps come in one order, here; every refusal is a [`Refusal`], so an error is never 200 and never HTML;
+//! HEAD is GET without the body.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, LOCATION, VARY,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
+use jiff::Timestamp;
+
+use super::client_ip::{self, Client};
+use super::conditional::{self, Verdict};
+use super::files::{self, Body, Entry, Front, Part, Table};
+use super::guard::{self, Grant, Refusal};
+use super::health;
+use super::params::{self, List, Words};
+use super::route::{self, FeedPath, Route};
+use super::{Settings, SiteSettings};
+use crate::demand::Answer;
+use crate::view::ViewId;
+
+/// How long a request waits for a list on demand.
+const WAIT: Duration = Duration::from_secs(10);
+/// Seconds until asking again is worth it when too much was asked for at once.
+const BUSY: u64 = 5;
+
+/// Answers a request.
+pub async fn answer(front: &Front, request: &Parts, peer: IpAddr, now: Timestamp) -> Response<Body> {
+    let settings = front.settings();
+    let proxy_header = settings.reverse_proxy.then_some(&settings.proxy_header);
+    let client = client_ip::resolve(peer, &request.headers, &settings.trusted_proxies, proxy_header);
+    let response = match route::route(&request.method, &request.uri) {
+        Route::Root => health::root(&client, &request.headers, now),
+        Route::Robots => health::robots(),
+        Route::Status => health::status(front, &settings, request, &client, now),
+        Route::Feed(path) => {
+            feed(front, &settings, request, &client, &path, now).await.unwrap_or_else(Refusal::into_response)
+        }
+        Route::Redirect(location) => redirect(&location),
+        Route::NotAllowed => {
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+            refusal.with(ALLOW, "GET, HEAD").into_response()
+        }
+        Route::NotFound => Refusal::new(StatusCode::NOT_FOUND, "Not Found").into_response(),
+    };
+    tracing::debug!(
+        method = %request.method,
+        path = ?request.uri.path(),
+        status = response.status().as_u16(),
+        client = ?client.to_string(),
+        "answered"
+    );
+    finish(&request.method, response)
+}
+
+/// One list: who asks, for what, is it there, does the client have it already.
+async fn feed(
+    front: &Front,
+    settings: &Settings,
+    request: &Parts,
+    client: &Client,
+    path: &FeedPath,
+    now: Timestamp,
+) -> Result<Response<Body>, Refusal> {
+    let grant = guard::admit(front.keys(), settings, request, client, now)?;
+    let words = Words::new(settings, &grant.site.feeds);
+    let list = params::read(words, path, request.uri.query())
+        .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;
+    check_defined(grant.site, &list)?;
+    let view = grant.view()?;
+    let table = find(front, &view, &list, &grant, now).await?;
+    let entry = table.entry(&list.key).ok_or_else(|| preparing(grant.site))?;
+    deliver(request, &table, entry, grant.site, now).await
+}
+
+fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {
+    if site.undefined_feeds.contains(&list.wanted.feed) {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "This custom feed is not defined for this site."));
+    }
+    Ok(())
+}
+
+fn preparing(site: &SiteSettings) -> Refusal {
+    Refusal::unavailable("This feed is being prepared, try again later.", site.retry_after)
+}
+
+/// The table that has the list; if none has it yet, wishes for it and waits a little.
+async fn find(
+    front: &Front,
+    view: &ViewId,
+    list: &List,
+    grant: &Grant<'_>,
+    now: Timestamp,
+) -> Result<Arc<Table>, Refusal> {
+    let table = front.table(view).ok_or_else(|| preparing(grant.site))?;
+    if let Some(entry) = table.entry(&list.key) {
+        if entry.on_demand {
+            front.demand().touch(view, &list.wanted, now.as_second());
+        }
+        return Ok(table);
+    }
+    // The old version must not be held while waiting for the next one.
+    drop(table);
+    let answer = front
+        .demand()
+        .wish(view, &list.wanted, grant.token.short_id(), now.as_second())
+        .ok_or_else(|| Refusal::unavailable("Too many feeds were asked for at once, try again later.", BUSY))?;
+    match tokio::time::timeout(WAIT, answer).await {
+        Ok(Ok(Answer::Done)) => front.table(view).ok_or_else(|| preparing(grant.site)),
+        Ok(Ok(Answer::Later) | Err(_)) | Err(_) => Err(preparing(grant.site)),
+    }
+}
+
+/// 200, 206 or 304 for a list that is there; 412 or 416.
+async fn deliver(
+    request: &Parts,
+    table: &Table,
+    entry: &Entry,
+    site: &SiteSettings,
+    now: Timestamp,
+) -> Result<Response<Body>, Refusal> {
+    let now = now.as_second();
+    let verdict = conditional::decide(&request.method, &request.headers, entry.validators(), entry.bytes, now);
+    let (status, gzip, part) = match verdict {
+        Verdict::Whole { gzip } => (StatusCode::OK, gzip, Some(if gzip { Part::Gzip } else { Part::Whole })),
+        Verdict::Part { start, end } => (StatusCode::PARTIAL_CONTENT, false, Some(Part::Range { start, end })),
+        Verdict::NotModified { gzip } => (StatusCode::NOT_MODIFIED, gzip, None),
+        Verdict::Unsatisfiable => {
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "Range Not Satisfiable");
+            return Err(refusal.with(CONTENT_RANGE, &format!("bytes */{}", entry.bytes)));
+        }
+        Verdict::PreconditionFailed => {
+            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "Precondition Failed"));
+        }
+    };
+    let mut response = Response::new(files::whole(""));
+    *response.status_mut() = status;
+    describe(response.headers_mut(), entry, gzip, site, now);
+    let Some(part) = part else { return Ok(response) };
+    describe_body(response.headers_mut(), entry, part);
+    if request.method != Method::HEAD {
+        *response.body_mut() = table.body(entry, part).await.map_err(|error| {
+            tracing::error!(path = entry.path, %error, "a published list cannot be read");
+            Refusal::unavailable("This feed cannot be read at the moment.", site.retry_after)
+        })?;
+    }
+    Ok(response)
+}
+
+/// What 200, 206 and 304 share.
+fn describe(headers: &mut HeaderMap, entry: &Entry, gzip: bool, site: &SiteSettings, now: i64) {
+    let etag = entry.gzip_etag.as_ref().filter(|_| gzip).unwrap_or(&entry.etag);
+    headers.insert(ETAG, etag.clone());
+    if entry.changed_at <= now {
+        headers.insert(LAST_MODIFIED, entry.last_modified.clone());
+    }
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(CACHE_CONTROL, site.cache_control.clone());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+}
+
+/// What 200 and 206 have beyond that.
+fn describe_body(headers: &mut HeaderMap, entry: &Entry, part: Part) {
+    headers.insert(CONTENT_TYPE, entry.content_type.clone());
+    headers.insert(CONTENT_LENGTH, Table::length(entry, part).into());
+    match part {
+        Part::Whole => {}
+        Part::Gzip => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Part::Range { start, end } => {
+            let range = HeaderValue::try_from(format!("bytes {start}-{end}/{}", entry.bytes));
+            headers.extend(range.ok().map(|range| (CONTENT_RANGE, range)));
+        }
+    }
+}
+
+fn redirect(location: &str) -> Response<Body> {
+    let mut response = Response::new(files::whole(""));
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    // Nothing but ASCII is left in it, so it is always a header value.
+    response.headers_mut().extend(HeaderValue::from_str(location).ok().map(|location| (LOCATION, location)));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Names the length of what is in memory; takes the body off an answer to HEAD.
+fn finish(method: &Method, mut response: Response<Body>) -> Response<Body> {
+    let named = response.headers().contains_key(CONTENT_LENGTH) || response.status() == StatusCode::NOT_MODIFIED;
+    if let Some(length) = response.body().size_hint().exact().filter(|_| !named) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    if *method == Method::HEAD {
+        *response.body_mut() = files::whole("");
+    }
+    response
+}

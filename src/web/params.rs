@@ -1,0 +1,234 @@
+//! Path and query → the list that is meant. In: the words of the URL and those that can be asked for. Out: a [`List`], or the
+//! body of a 422, byte for byte as pydantic 2 writes it.
+//!
+//! Invariants: all mistakes at once, in the order of the path, then the query; a [`List`] holds known words only.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use percent_encoding::percent_decode_str;
+
+use super::Settings;
+use super::route::FeedPath;
+use crate::demand::Wanted;
+use crate::snapshot::layout;
+
+/// Largest accepted `cache`.
+const MAX_CACHE: u32 = 86_400;
+/// More digits are refused unread.
+const MAX_DIGITS: usize = 4300;
+
+/// The words that can be asked for, in the order of error texts.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    /// Feeds of the site.
+    pub feeds: &'a [String],
+    /// Data types.
+    pub types: &'a [&'static str],
+    /// Ages.
+    pub ages: &'a [&'static str],
+    /// Formats: name and extension.
+    pub formats: &'a [(&'static str, &'static str)],
+}
+
+impl<'a> Words<'a> {
+    /// Those of one site.
+    pub fn new(settings: &'a Settings, feeds: &'a [String]) -> Self {
+        Self { feeds, types: &settings.types, ages: &settings.ages, formats: &settings.formats }
+    }
+}
+
+/// The list that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// In the words of the URL.
+    pub wanted: Wanted,
+    /// Its key in the table of the view.
+    pub key: String,
+}
+
+/// Checks path and query together. The error is the body of a 422.
+pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<List, String> {
+    let feeds: Vec<&str> = words.feeds.iter().map(String::as_str).collect();
+    let formats: Vec<&str> = words.formats.iter().map(|(name, _)| *name).collect();
+    let mistakes: Vec<String> = [
+        check_word("feedName", &path.feed, &feeds),
+        check_word("dataType", &path.data_type, words.types),
+        check_word("dataAge", &path.age, words.ages),
+        check_word("returnedDataType", &path.format, &formats),
+        last(query, "cache").and_then(|value| check_cache(&value)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let extension = words.formats.iter().find(|(name, _)| *name == path.format).map(|(_, extension)| *extension);
+    match extension {
+        Some(extension) if mistakes.is_empty() => Ok(List {
+            key: layout::feed_key(&path.feed, &path.data_type, &path.age, extension),
+            wanted: Wanted {
+                feed: path.feed.clone(),
+                data_type: path.data_type.clone(),
+                age: path.age.clone(),
+                format: path.format.clone(),
+            },
+        }),
+        _ => Err(format!("{{\"detail\":[{}]}}", mistakes.join(","))),
+    }
+}
+
+/// The value of the last query member of that name; `+` is a space, a member without `=` is empty.
+pub fn last<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    query?.split('&').rev().filter(|member| !member.is_empty()).find_map(|member| {
+        let (key, value) = member.split_once('=').unwrap_or((member, ""));
+        (decode(key) == name).then(|| decode(value))
+    })
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        let text = text.replace('+', " ");
+        Cow::Owned(percent_decode_str(&text).decode_utf8_lossy().into_owned())
+    } else {
+        percent_decode_str(text).decode_utf8_lossy()
+    }
+}
+
+/// A text as JSON.
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn check_word(name: &str, input: &str, allowed: &[&str]) -> Option<String> {
+    if allowed.contains(&input) {
+        return None;
+    }
+    let mut expected = String::new();
+    for (at, word) in allowed.iter().enumerate() {
+        let before = match at {
+            0 => "",
+            _ if at + 1 == allowed.len() => " or ",
+            _ => ", ",
+        };
+        // Writing into a String cannot fail.
+        let _ = write!(expected, "{before}'{word}'");
+    }
+    Some(format!(
+        r#"{{"type":"enum","loc":["path","{name}"],"msg":{},"input":{},"ctx":{{"expected":{}}}}}"#,
+        quote(&format!("Input should be {expected}")),
+        quote(input),
+        quote(&expected)
+    ))
+}
+
+fn check_cache(input: &str) -> Option<String> {
+    let (kind, message, context) = match read_integer(input) {
+        Integer::Good(1..=MAX_CACHE) => return None,
+        Integer::Negative | Integer::Good(0) => {
+            ("greater_than", "Input should be greater than 0", r#","ctx":{"gt":0}"#)
+        }
+        Integer::Good(_) => {
+            ("less_than_equal", "Input should be less than or equal to 86400", r#","ctx":{"le":86400}"#)
+        }
+        Integer::None => ("int_parsing", "Input should be a valid integer, unable to parse string as an integer", ""),
+        Integer::TooLong => {
+            ("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size", "")
+        }
+    };
+    let input = quote(input);
+    Some(format!(r#"{{"type":"{kind}","loc":["query","cache"],"msg":"{message}","input":{input}{context}}}"#))
+}
+
+/// An integer as pydantic reads one from a text. Those that do not fit are as large as can be.
+enum Integer {
+    Good(u32),
+    Negative,
+    None,
+    TooLong,
+}
+
+fn read_integer(input: &str) -> Integer {
+    let text = input.trim();
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = match text.split_once('.') {
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole,
+        _ => text,
+    };
+    if digits.len() > MAX_DIGITS {
+        return Integer::TooLong;
+    }
+    let good = digits.split('_').all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits = digits.replace('_', "");
+    let value = digits.trim_start_matches('0');
+    match (good, negative) {
+        (false, _) => Integer::None,
+        (true, _) if value.is_empty() => Integer::Good(0),
+        (true, true) => Integer::Negative,
+        (true, false) => Integer::Good(value.parse().unwrap_or(u32::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(feed: &str, format: &str, query: &str) -> Result<List, String> {
+        let feeds = ["block".to_owned(), "any".to_owned(), "42".to_owned()];
+        let words =
+            Words { feeds: &feeds, types: &["ipv4"], ages: &["1h", "1w"], formats: &[("txt", "txt"), ("yaml", "yml")] };
+        let path = FeedPath { feed: feed.into(), data_type: "ipv4".into(), age: "1w".into(), format: format.into() };
+        read(words, &path, Some(query))
+    }
+
+    #[test]
+    fn a_good_path_is_a_key() {
+        assert_eq!(ask("block", "yaml", "").unwrap().key, "feed/block/ipv4/1w.yml");
+    }
+
+    #[test]
+    fn mistakes_are_listed_in_order() {
+        let expected = concat!(
+            r#"{"detail":[{"type":"enum","loc":["path","feedName"],"msg":"Input should be 'block', 'any' or '42'","#,
+            r#""input":"ü\"","ctx":{"expected":"'block', 'any' or '42'"}},"#,
+            r#"{"type":"enum","loc":["path","returnedDataType"],"msg":"Input should be 'txt' or 'yaml'","#,
+            r#""input":"csv","ctx":{"expected":"'txt' or 'yaml'"}},"#,
+            r#"{"type":"greater_than","loc":["query","cache"],"msg":"Input should be greater than 0","#,
+            r#""input":"0","ctx":{"gt":0}}]}"#
+        );
+        assert_eq!(ask("ü\"", "csv", "cache=6&cache=0").unwrap_err(), expected);
+    }
+
+    #[test]
+    fn cache_is_read_as_pydantic_reads_it() {
+        for good in ["1", "86400", "1.0", "%205", "5%20", "+5", "%2B5", "05", "1_000", "0&cache=6"] {
+            assert!(ask("any", "txt", &format!("cache={good}")).is_ok(), "{good}");
+        }
+        for (bad, kind) in [
+            ("0", "greater_than"),
+            ("-1", "greater_than"),
+            ("-99999999999999999999", "greater_than"),
+            ("86401", "less_than_equal"),
+            ("99999999999999999999", "less_than_equal"),
+            ("", "int_parsing"),
+            ("abc", "int_parsing"),
+            ("1.5", "int_parsing"),
+            ("1e3", "int_parsing"),
+            ("0x10", "int_parsing"),
+            ("1__0", "int_parsing"),
+            ("%D9%A5", "int_parsing"),
+        ] {
+            let body = ask("any", "txt", &format!("cache={bad}")).unwrap_err();
+            assert!(body.contains(&format!("{{\"type\":\"{kind}\",")), "{bad}: {body}");
+        }
+    }
+
+    #[test]
+    fn the_last_member_of_a_name_wins() {
+        assert_eq!(last(Some("token=a&x&t%6Fken=b+c%2B"), "token").as_deref(), Some("b c+"));
+        assert_eq!(last(Some("token"), "token").as_deref(), Some(""));
+        assert_eq!(last(Some("TOKEN=a"), "token"), None);
+        assert_eq!(last(None, "token"), None);
+    }
+}

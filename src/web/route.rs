@@ -1,0 +1,163 @@
+//! Which URLs exist. In: method and target. Out: a [`Route`], one of which is that there is none.
+//!
+//! Invariants: the path is percent-decoded once, before it is matched, so a decoded slash parts segments; segments are never
+//! empty; a redirect stays on this host, its target is a path.
+
+use http::{Method, Uri};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What need not be escaped in a path.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=');
+
+/// The words of a feed's URL, decoded and not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedPath {
+    /// `feedName`.
+    pub feed: String,
+    /// `dataType`.
+    pub data_type: String,
+    /// `dataAge`.
+    pub age: String,
+    /// `returnedDataType`.
+    pub format: String,
+}
+
+/// Where a request leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/`.
+    Root,
+    /// `/robots.txt`.
+    Robots,
+    /// `/v1/status`.
+    Status,
+    /// `/v1/feed/…`.
+    Feed(FeedPath),
+    /// A known URL but for slashes at its end: 307 to this path and query.
+    Redirect(String),
+    /// A known URL, but neither GET nor HEAD: 405.
+    NotAllowed,
+    /// 404.
+    NotFound,
+}
+
+/// Finds the route of a request.
+pub fn route(method: &Method, uri: &Uri) -> Route {
+    if uri.scheme().is_some() || uri.authority().is_some() {
+        return Route::NotFound;
+    }
+    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    match find(&path) {
+        Some(route) if matches!(*method, Method::GET | Method::HEAD) => route,
+        Some(_) => Route::NotAllowed,
+        None => {
+            let shorter = path.trim_end_matches('/');
+            if shorter.len() < path.len() && find(shorter).is_some() {
+                Route::Redirect(location(shorter, uri.query()))
+            } else {
+                Route::NotFound
+            }
+        }
+    }
+}
+
+fn find(path: &str) -> Option<Route> {
+    match path {
+        "/" => return Some(Route::Root),
+        "/robots.txt" => return Some(Route::Robots),
+        "/v1/status" => return Some(Route::Status),
+        _ => {}
+    }
+    let segments: Vec<&str> = path.strip_prefix("/v1/feed/")?.split('/').collect();
+    match *segments.as_slice() {
+        [feed, "type", data_type, "age", age, "output", format]
+            if [feed, data_type, age, format].iter().all(|word| !word.is_empty()) =>
+        {
+            Some(Route::Feed(FeedPath {
+                feed: feed.into(),
+                data_type: data_type.into(),
+                age: age.into(),
+                format: format.into(),
+            }))
+        }
+        _ => None,
+    }
+}
+
+fn location(path: &str, query: Option<&str>) -> String {
+    let path = utf8_percent_encode(path, PATH);
+    match query.filter(|query| !query.is_empty()) {
+        Some(query) => format!("{path}?{}", utf8_percent_encode(query, CONTROLS)),
+        None => path.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(target: &str) -> Route {
+        route(&Method::GET, &target.parse().unwrap())
+    }
+
+    #[test]
+    fn paths_are_decoded_before_they_are_matched() {
+        assert_eq!(get("/v1/%73tatus?x=1"), Route::Status);
+        assert_eq!(get("/v1/status%2f"), Route::Redirect("/v1/status".into()));
+        assert_eq!(get("/v1/feed/a%2Fb/type/ipv4/age/10y/output/txt"), Route::NotFound);
+        let Route::Feed(path) = get("/v1/feed/%FF/type/ipv4/age/10y/output/txt") else { panic!("no feed") };
+        assert_eq!(path.feed, "\u{fffd}");
+    }
+
+    #[test]
+    fn what_is_not_there() {
+        for target in [
+            "//",
+            "/v1",
+            "/v1/",
+            "/V1/STATUS",
+            "/v1//status",
+            "//v1/status",
+            "/%00",
+            "/v1/status;x=1",
+            "/v1/feed",
+            "/v1/feed//type/ipv4/age/1h/output/txt",
+            "/v1/feed/any/type/ipv4/age/1h/output/txt/extra",
+            "http://127.0.0.1:8080/",
+        ] {
+            assert_eq!(get(target), Route::NotFound, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_slash_too_many_leads_back_and_stays_on_this_host() {
+        let there = "/v1/feed/a%0D%3F%23b/type/ipv4/age/1h/output/txt";
+        assert_eq!(get(&format!("{there}/?token=a%0Ab")), Route::Redirect(format!("{there}?token=a%0Ab")));
+        assert_eq!(route(&Method::POST, &"/robots.txt/".parse().unwrap()), Route::Redirect("/robots.txt".into()));
+    }
+
+    #[test]
+    fn only_reading_is_allowed() {
+        assert_eq!(route(&Method::HEAD, &"/".parse().unwrap()), Route::Root);
+        assert_eq!(route(&Method::POST, &"/".parse().unwrap()), Route::NotAllowed);
+        assert_eq!(route(&Method::POST, &"/nope".parse().unwrap()), Route::NotFound);
+    }
+}

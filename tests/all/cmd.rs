@@ -1,0 +1,98 @@
+//! Runs the program: clean environment, captured output, failures that can be read.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::dir::Dir;
+use crate::http;
+
+/// What a finished command left.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+/// `cratos -C dir args…`, not started.
+pub fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cratos"));
+    command.env_clear().current_dir(dir).stdin(Stdio::null()).arg("-C").arg(dir).args(args);
+    command
+}
+
+/// Runs to the end.
+pub fn run(dir: &Path, args: &[&str]) -> Ended {
+    let output = command(dir, args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Ended {
+    /// It must have succeeded.
+    pub fn good(self) -> Self {
+        self.with_code(0)
+    }
+
+    /// It must have ended with this code.
+    pub fn with_code(self, code: i32) -> Self {
+        let Self { out, err, .. } = &self;
+        assert_eq!(self.code, Some(code), "exit code\n--- stdout\n{out}\n--- stderr\n{err}");
+        self
+    }
+
+    /// Everything it said.
+    pub fn text(&self) -> String {
+        format!("{}\n{}", self.out, self.err)
+    }
+}
+
+/// `cratos serve`, answering; killed when dropped.
+pub struct Server {
+    child: Child,
+    log: PathBuf,
+    pub port: u16,
+}
+
+impl Server {
+    /// Starts it and waits until it answers.
+    pub fn start(dir: &Dir) -> Self {
+        let log = dir.path().join("serve.log");
+        let file = File::create(&log).unwrap();
+        let mut command = command(dir.path(), &["serve"]);
+        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let mut server = Self { child, log, port: dir.port };
+        wait_for("an answer from serve", Duration::from_secs(20), || {
+            assert_eq!(server.child.try_wait().unwrap(), None, "serve ended:\n{}", server.log());
+            http::answers(server.port)
+        });
+        server
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Err: it ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- serve.log\n{}", self.log());
+        }
+    }
+}
+
+/// Polls until `is_so`, or fails.
+pub fn wait_for(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < limit, "no {what} within {limit:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
