@@ -20,7 +20,7 @@ use crate::state::{Lock, StateError};
 use crate::status::{Board, State};
 use crate::token::TokenKeys;
 use crate::view::ViewId;
-use crate::web::handler::Front;
+use crate::web::files::Front;
 use crate::web::server;
 
 /// Why serving could not start or go on.
@@ -57,7 +57,8 @@ pub async fn serve(
     let board = Arc::new(Board::default());
     let (demand, wishes) = Demand::new();
     let demand = Arc::new(demand);
-    let front = Arc::new(Front::new(config.web.clone(), token_keys(&config).await?, board.clone(), demand.clone()));
+    let front =
+        Arc::new(Front::new(config.web.clone(), token_keys(&config).await?.into(), board.clone(), demand.clone()));
     let address = config.web.listen;
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|cause| DaemonError::Bind { address, cause })?;
