@@ -150,7 +150,12 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 fn start_log(form: LogFormat, level: LevelFilter) {
-    let filter = EnvFilter::builder().with_default_directive(level.into()).with_env_var("CRATOS_LOG").from_env_lossy();
+    // The trigger's own lines say nothing an operator needs.
+    let default = format!("{level},tokio_cron_scheduler=warn");
+    let filter = match std::env::var("CRATOS_LOG") {
+        Ok(wanted) if !wanted.is_empty() => EnvFilter::builder().parse_lossy(wanted),
+        _ => EnvFilter::builder().parse_lossy(default),
+    };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

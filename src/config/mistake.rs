@@ -100,12 +100,10 @@ pub fn may_show(line: &str, key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     let start = line.trim_start().trim_start_matches(['"', '\'']);
     let lower = line.to_ascii_lowercase();
-    !last.is_empty()
-        && !is_secret(key)
-        && (start.starts_with(last) || start.starts_with("- "))
-        && !SECRET_KEYS.iter().any(|secret| lower.contains(&secret.to_ascii_lowercase()))
-        // A URL with user and password.
-        && !(line.contains("://") && line.contains('@'))
+    let shows_secret = SECRET_KEYS.iter().any(|secret| lower.contains(&secret.to_ascii_lowercase()));
+    let shows_password = line.contains("://") && line.contains('@');
+    let is_its_line = !last.is_empty() && (start.starts_with(last) || start.starts_with("- "));
+    is_its_line && !is_secret(key) && !shows_secret && !shows_password
 }
 
 /// The candidate that was probably meant.

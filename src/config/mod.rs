@@ -3,7 +3,7 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`file`] | YAML → a tree in which every value knows its line |
+//! | [`mod@file`] | YAML → a tree in which every value knows its line |
 //! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
 //! | [`section`] | a tree → values of the wanted shape, and mistakes |
 //! | [`settings`] | what `config.yaml` and site files have in common |

@@ -190,11 +190,9 @@ fn a_broken_site_touches_no_other() {
 #[test]
 fn new_settings_of_a_site() {
     let key = "k".repeat(40);
-    let more = format!(
-        "feed: https://feed.example/a\nmispUrl: http://misp.example:8080\nmispAuthKeyFile: key.txt\nrefresh: 2h\n\
-         publish:\n  feeds: [any, incident, any]\n  formats: [json]\nkeep: {{daily: 30d}}\nmisp_ports: [8443]\n\
-         refresh_time_limit: 90s\nfull_refresh: \"30 3 * * 0\"\ncache_control: no-store\n"
-    );
+    let more = "feed: https://feed.example/a\nmispUrl: http://misp.example:8080\nmispAuthKeyFile: key.txt\nrefresh: 2h\n\
+         publish:\n  feeds: [any, incident, any]\n  formats: [json]\nkeep: {daily: 30d}\nmisp_ports: [8443]\n\
+         refresh_time_limit: 90s\nfull_refresh: \"30 3 * * 0\"\ncache_control: no-store\n";
     let site = format!("{SITE}{more}");
     let dir = folder(&[(MAIN_FILE, CONFIG), ("sites/a.example.yaml", &site), ("key.txt", &format!("{key}\n"))]);
     let config = load(dir.path()).unwrap();

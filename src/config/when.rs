@@ -31,7 +31,7 @@ pub enum When {
     /// This long after the last time.
     Every(Duration),
     /// At local times.
-    Cron(CronLine),
+    Cron(Box<CronLine>),
 }
 
 /// A checked cron line.
@@ -47,7 +47,7 @@ impl When {
     pub fn parse(text: &str) -> Result<When, String> {
         let text = text.trim();
         if text.starts_with('@') || text.contains(char::is_whitespace) {
-            return CronLine::parse(text).map(When::Cron);
+            return CronLine::parse(text).map(|line| When::Cron(Box::new(line)));
         }
         match duration(text) {
             Some(period) if PERIODS.contains(&period) => Ok(When::Every(period)),

@@ -5,8 +5,8 @@
 //! |---|---|
 //! | [`layout`] | every name on disk |
 //! | [`manifest`] | what a version holds; open one for reading |
-//! | [`write`] | build aside, sync, rename, move `current` |
-//! | [`file`] | one file: written or linked, with mode, time and compressed sibling |
+//! | [`mod@write`] | build aside, sync, rename, move `current` |
+//! | [`mod@file`] | one file: written or linked, with mode, time and compressed sibling |
 //! | [`prune`] | retention by time and size; left-overs |
 //!
 //! Invariants: a version never changes once it has its name; `current` moves in one rename; nothing that fails half-way is
