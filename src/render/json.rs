@@ -1,5 +1,5 @@
-//! `json`: `["a", "b"]` as Python's `json.dumps` writes it: comma and space between, everything outside ASCII escaped
-//! (as UTF-16 surrogate pairs where need be).
+//! `json`: `["a", "b"]` as Python's `json.dumps` writes it: comma and space between, everything outside printable ASCII
+//! escaped (as UTF-16 surrogate pairs where need be).
 
 /// Writes the list.
 pub fn write(values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) {
@@ -25,8 +25,6 @@ fn quote(value: &str, out: &mut Vec<u8>) {
             '\u{8}' => out.extend_from_slice(b"\\b"),
             '\u{c}' => out.extend_from_slice(b"\\f"),
             ' '..='\u{7e}' => out.push(character as u8),
-            // DEL is ASCII and stays as it is.
-            '\u{7f}' => out.push(0x7f),
             other => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
                     out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());

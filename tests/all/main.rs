@@ -6,9 +6,12 @@ mod cmd;
 mod dir;
 mod feed;
 mod http;
+mod recorded;
 
 mod ages;
+mod formats;
 mod layers;
+mod tokens;
 mod values;
 
 mod kill;

@@ -1,0 +1,74 @@
+//! Tokens of the Python Cratos: what opens, and with which words the others are refused. Checks that need a site file
+//! (unknown site, blacklist, addresses) are in `access.rs`.
+
+use cratos::secret::Secret;
+use cratos::token::{TokenError, TokenKeys};
+use serde::Deserialize;
+
+use crate::recorded;
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    name: String,
+    token: String,
+    detail: Option<String>,
+}
+
+/// The day the rows were recorded.
+const TODAY: jiff::civil::Date = jiff::civil::date(2026, 11, 24);
+/// Refused since fields are matched as a whole and in ASCII (D17).
+const NOW_REFUSED: [&str; 12] = [
+    "port-0",
+    "port-lf",
+    "port-101u",
+    "proto-HTTP",
+    "proto-http-lf",
+    "proto-kelvin",
+    "auth-lf",
+    "auth-kelvin",
+    "exp-lf",
+    "fqdn-lf",
+    "fqdn-unicode",
+    "fqdn-kelvin",
+];
+/// Opened since ports up to 65535 and hyphens are fine (D17).
+const NOW_OPENED: [&str; 4] = ["port-1024", "port-8443", "port-65535", "fqdn-hyphen"];
+
+/// Decided from the row alone, before anything is opened.
+fn expected(row: &Row) -> Result<(), TokenError> {
+    let name = row.name.as_str();
+    if NOW_REFUSED.contains(&name) {
+        return Err(TokenError::Fields);
+    }
+    if name == "fields-not-utf8" {
+        return Err(TokenError::Unknown); // D28
+    }
+    if NOW_OPENED.contains(&name) || name.starts_with("site-") {
+        return Ok(());
+    }
+    match row.detail.as_deref() {
+        None | Some("Token config file not found") => Ok(()),
+        Some(detail) => {
+            use TokenError::{Base64, Date, Expired, Fields, Unknown};
+            Err([Base64, Unknown, Fields, Date, Expired].into_iter().find(|error| error.to_string() == detail).unwrap())
+        }
+    }
+}
+
+#[test]
+fn every_recorded_token_opens_or_is_refused_with_the_recorded_words() {
+    let rows: Vec<Row> = recorded::rows(include_bytes!("../conformance/tokens.jsonl.gz"));
+    assert_eq!(rows.len(), 134);
+    // Made for these rows and used nowhere else.
+    let keys = TokenKeys::derive(
+        &Secret::new("6F1C0A5E9B2D47833C5D8E1F7A904B62D3E8C7F5A1B09486D2C3E4F5061728A9"),
+        &Secret::new("Zx9!kQ2#vB7?mN4wR6tY1uI3oP5aS8dF"),
+    );
+    let mut by_id = 0;
+    for row in rows {
+        let answer = keys.open(&row.token).and_then(|opened| opened.claims.check_expiry(TODAY));
+        assert_eq!(answer, expected(&row), "{}", row.name);
+        by_id += usize::from(NOW_REFUSED.contains(&&*row.name) || NOW_OPENED.contains(&&*row.name));
+    }
+    assert_eq!(by_id, 16, "rows under D17");
+}
