@@ -20,7 +20,7 @@
 //! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands.
 //! [`view`], [`secret`], [`token`], [`demand`], [`status`] and [`state`] are what several of them name.
 //!
-//! A newcomer reads `refresh.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
+//! A newcomer reads `refresh/mod.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
 //! `snapshot/layout.rs` (what lies on disk).
 //!
 //! # What always holds

@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         dir: place.dir.clone(),
         kept: place.temporary.is_none(),
     };
-    super::runtime()?.block_on(session(args, config, Demo { feed, guide }))
+    super::runtime()?.block_on(perform(args, config, Demo { feed, guide }))
 }
 
 /// The demo's folder.
@@ -138,7 +138,7 @@ fn issue(config: &Config) -> Result<Secret, Failure> {
 }
 
 /// Runs the daemon beside the tour; whichever ends first ends both.
-async fn session(args: &Args, config: Config, mut demo: Demo) -> Result<(), Failure> {
+async fn perform(args: &Args, config: Config, mut demo: Demo) -> Result<(), Failure> {
     let signal = serve::stop_signal()?;
     let (ready, address) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
