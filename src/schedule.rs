@@ -58,6 +58,8 @@ struct Lane {
     waiting: Vec<Wish>,
     rendering: bool,
     rendered_at: i64,
+    /// A newer configuration, taken over once nothing of this view runs: two writers of one view must not meet.
+    newer: Option<Arc<Config>>,
 }
 
 enum Done {
@@ -125,7 +127,7 @@ struct Schedule {
 
 impl Schedule {
     /// Takes a configuration over: new sites start, changed ones start anew, removed ones end.
-    fn configure(&mut self, config: &Config, now: Timestamp) {
+    fn configure(&mut self, config: &Arc<Config>, now: Timestamp) {
         self.zone = config.timezone.clone();
         let sites: BTreeMap<ViewId, &Site> = config.good_sites().map(|site| (site.view.clone(), site)).collect();
         let gone: Vec<ViewId> = self.lanes.keys().filter(|view| !sites.contains_key(view)).cloned().collect();
@@ -135,8 +137,10 @@ impl Schedule {
         }
         for (view, site) in sites {
             let same = self.lanes.get(&view).is_some_and(|lane| format!("{:?}", lane.site) == format!("{site:?}"));
-            if !same {
-                self.start(config, site, now);
+            match self.lanes.get_mut(&view) {
+                Some(_) if same => {}
+                Some(lane) if lane.running || lane.rendering => lane.newer = Some(Arc::clone(config)),
+                _ => self.start(config, site, now),
             }
         }
     }
@@ -175,6 +179,7 @@ impl Schedule {
             waiting: Vec::new(),
             rendering: false,
             rendered_at: 0,
+            newer: None,
         };
         self.lanes.insert(site.view.clone(), lane);
     }
@@ -204,6 +209,19 @@ impl Schedule {
     }
 
     fn ended(&mut self, done: Done, now: Timestamp) {
+        let view = match &done {
+            Done::Refresh(view, _) | Done::Wishes(view, ..) => view.clone(),
+        };
+        self.take_result(done, now);
+        let idle = self.lanes.get_mut(&view).filter(|lane| !lane.running && !lane.rendering);
+        if let Some(config) = idle.and_then(|lane| lane.newer.take())
+            && let Some(site) = config.good_sites().find(|site| site.view == view)
+        {
+            self.start(&config, site, now);
+        }
+    }
+
+    fn take_result(&mut self, done: Done, now: Timestamp) {
         match done {
             Done::Refresh(view, result) => self.refreshed(&view, *result, now),
             Done::Wishes(view, wishes, result) => {

@@ -6,7 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -59,7 +59,7 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
 pub(crate) fn write_new(path: &Path, text: &str, mode: u32) -> Result<bool, Failure> {
     let failed = |cause: io::Error| Failure::failed(format!("{}: {cause}", path.display()));
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(failed)?;
     }
     match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
         Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true).map_err(failed),

@@ -68,7 +68,9 @@ impl Inner {
         counters.last_success = Some(now.as_second());
         self.keep(&mut counters)?;
         drop(previous);
-        prune::prune(&self.view_dir, now.as_second(), &self.site.keep)?;
+        if outcome.version.is_some() {
+            prune::prune(&self.view_dir, now.as_second(), &self.site.keep)?;
+        }
         self.report(&mirror, outcome, refusals(&lists))
     }
 
