@@ -22,3 +22,5 @@ mod conditional;
 mod web;
 
 mod cli;
+
+mod regression;
