@@ -76,8 +76,9 @@ impl Inner {
 
     /// Adds lists on demand to what is published.
     pub(super) fn publish_wanted(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Report, StageError> {
-        let mirror = self.mirror()?.ok_or(StageError::NoMirror)?;
+        // The lock first: the lists must come from the mirror of the version they are added to, not from an older one.
         let _publishing = lock(&self.publishing);
+        let mirror = self.mirror()?.ok_or(StageError::NoMirror)?;
         let mut counters = self.counters()?;
         let matrix = {
             let mut on_demand = lock(&self.on_demand);
