@@ -10,7 +10,7 @@
 //! | stage | in | out |
 //! |---|---|---|
 //! | [`config`] | `config.yaml`, `sites/*.yaml` | checked, immutable settings |
-//! | [`fetch`] | a source (MISP feed directory or URL) | events with their attributes |
+//! | [`fetch`] | a source (MISP server, or a MISP feed's directory or URL) | events with their attributes |
 //! | [`index`] | events | the mirror of a view, and lists: sorted, unique |
 //! | [`render`] | a list | the bytes of one format |
 //! | [`snapshot`] | bytes | numbered version directories; `current` moves in one rename |
@@ -18,7 +18,7 @@
 //!
 //! The loose files drive the road: [`refresh`] does one view once and is the only place that names all four middle stages;
 //! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands.
-//! [`view`], [`secret`], [`token`], [`demand`], [`status`] and [`state`] are what several of them name.
+//! [`view`], [`secret`], [`token`], [`demand`], [`status`], [`state`] and [`orders`] are what several of them name.
 //!
 //! A newcomer reads `refresh/mod.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
 //! `snapshot/layout.rs` (what lies on disk).
@@ -30,8 +30,8 @@
 //! 3. [`index`] and [`render`] are functions of their arguments. The time is one of them.
 //! 4. A file whose bytes did not change is a hard link to the old one and keeps its time, so ETag and Last-Modified are those
 //!    of the content.
-//! 5. Only `fetch/client.rs` opens outgoing connections; only [`snapshot`] writes below `feeds_dir`, only `state.rs` below
-//!    `state_dir`.
+//! 5. Only `fetch/client.rs` opens outgoing connections; only [`snapshot`] writes below `feeds_dir`, only `state.rs` and
+//!    `orders.rs` below `state_dir`.
 //! 6. Keys and tokens are [`secret::Secret`]: no `Display`, an empty `Debug`.
 //! 7. A configuration that does not check is never started with, and on reload never replaces the running one.
 //! 8. A URL is a key looked up in a table, never a path that is joined.
@@ -41,8 +41,11 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod demand;
+pub mod expiry;
 pub mod fetch;
 pub mod index;
+pub mod orders;
+pub mod probe;
 pub mod refresh;
 pub mod render;
 pub mod schedule;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::view::ViewId;
 
@@ -94,6 +95,31 @@ pub struct OnDemand {
     pub last_asked: i64,
 }
 
+/// Something that is not published until it is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Unix seconds of the refresh that found it.
+    pub since: i64,
+    /// For people: what is held and why.
+    pub text: String,
+}
+
+/// What the lists of the served version were compared with. While nothing of it changes there is nothing to render.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Compared {
+    /// Hex hash of the mirror.
+    pub mirror: String,
+    /// The served version.
+    pub version: u64,
+    /// The program that rendered.
+    pub program: String,
+    /// Number of lists, ages and formats counted.
+    pub lists: u64,
+    /// Age → where its window began, and the oldest attribute that counts in any list of the age; both in Unix seconds.
+    pub windows: BTreeMap<String, (i64, i64)>,
+}
+
 /// What is counted of a view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -104,10 +130,34 @@ pub struct Counters {
     pub lineage: String,
     /// Unix seconds of the last refresh that succeeded.
     pub last_success: Option<i64>,
+    /// Unix seconds of the last full pull that succeeded.
+    pub last_full: Option<i64>,
     /// Hex hash of the mirror file that belongs to the last success.
     pub mirror: String,
+    /// What the served version was compared with.
+    pub compared: Compared,
     /// Lists on demand.
     pub on_demand: Vec<OnDemand>,
+    /// Events whose clock may not show their next change.
+    pub unsettled: Vec<Uuid>,
+    /// Rows with the false-positive tag at the last pull.
+    pub false_positives: u64,
+    /// Configured tags that existed at the last full pull.
+    pub tags: Vec<String>,
+    /// Names the enabled warninglists of the last pull.
+    pub warninglists: Option<String>,
+    /// The last full pull found rows on warninglists that carry no warnings.
+    pub hits_missing: bool,
+    /// Version of the MISP at the last full pull.
+    pub server_version: Option<String>,
+    /// Feed → indicators of any age when it was last published.
+    pub feeds: BTreeMap<String, u64>,
+    /// Attributes of the mirror when it was last taken over.
+    pub rows: u64,
+    /// Whether these were all attributes, not only those with a feed's tag.
+    pub all_rows: bool,
+    /// What is not published until it is confirmed.
+    pub holds: BTreeMap<String, Hold>,
     /// Members of newer programs, kept as they are.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,

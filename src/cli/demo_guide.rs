@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::Failure;
 use crate::fetch::FetchError;
 use crate::fetch::client::{Client, Limits};
+use crate::fetch::tls::Trust;
 use crate::secret::Secret;
 use crate::snapshot::layout;
 
@@ -86,7 +87,7 @@ impl Guide {
     /// Waits until the list is served: the daemon takes a new version up a moment after it is on disk.
     pub async fn wait_until_served(&self, address: SocketAddr) {
         let url = format!("{}?token={}", url(address, "block", "ipv4", "txt"), self.token.reveal());
-        if let Ok(client) = Client::new(LIMITS) {
+        if let Ok(client) = Client::new(LIMITS, &Trust::default()) {
             // Err: what is wrong shows when a command is tried, or in the self-check.
             let _ = get(&client, &url).await;
         }
@@ -94,7 +95,7 @@ impl Guide {
 
     /// Asks five URLs and says how many answers are good; a failure unless all are.
     pub async fn check(&self, address: SocketAddr) -> Result<(), Failure> {
-        let client = Client::new(LIMITS)?;
+        let client = Client::new(LIMITS, &Trust::default())?;
         let with_token = |url: String| format!("{url}?token={}", self.token.reveal());
         let urls = [
             (with_token(url(address, "block", "ipv4", "txt")), KNOWN),

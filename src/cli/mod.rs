@@ -4,7 +4,7 @@
 //! | file | command |
 //! |---|---|
 //! | [`serve`] | `serve`: refresh on schedule and answer requests until a signal |
-//! | [`refresh`] | `refresh`: pull and publish once |
+//! | [`refresh`] | `refresh`: pull and publish once; `release`: publish what is held |
 //! | [`check`] | `check`: every mistake of the configuration, or what it means |
 //! | [`token`] | `token issue`, `inspect`, `hash` |
 //! | [`versions`] | `versions list` |
@@ -67,8 +67,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Refresh every site on its schedule and answer requests until SIGTERM or SIGINT.
     Serve,
-    /// Pull and publish once, now.
+    /// Pull and publish once, now. Beside a running `serve` that one does it.
     Refresh(refresh::Args),
+    /// Publish what is held: lists that fell to zero, or a view whose false-positive tag vanished.
+    Release(refresh::ReleaseArgs),
     /// Check every file of the configuration and show what it means.
     Check,
     /// Make tokens, look into them, revoke them.
@@ -137,6 +139,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = match &cli.command {
         Command::Serve => serve::run(dir),
         Command::Refresh(args) => refresh::run(dir, args),
+        Command::Release(args) => refresh::release(dir, args),
         Command::Check => check::run(dir),
         Command::Token(action) => token::run(dir, action),
         Command::Versions(action) => versions::run(dir, action),

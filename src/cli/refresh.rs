@@ -1,12 +1,14 @@
-//! `cratos refresh`. In: names of sites, or none for all. Out: per site one table of its lists and one line of figures.
+//! `cratos refresh` and `cratos release`. In: names of sites, or none for all. Out: per site one table of its lists and one
+//! line of figures.
 //!
-//! Invariants: works only while no other cratos holds the state folder; a site that fails does not keep the others from
-//! being refreshed, and the exit code says so.
+//! Invariants: if another cratos holds the state folder, that one is asked to do the work; a site that fails does not keep
+//! the others from being refreshed, and the exit code says so.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -14,8 +16,14 @@ use jiff::Timestamp;
 use super::Failure;
 use crate::config::{Config, ConfigErrors, Site, SiteState};
 use crate::fetch::Source;
-use crate::refresh::{Publisher, RefreshError, Report};
-use crate::state::Lock;
+use crate::orders::{self, Order, Outcome};
+use crate::refresh::{How, Publisher, RefreshError, Report};
+use crate::state::{Lock, StateError};
+
+/// How long an order may lie before the running program takes it: it looks every second.
+const TAKEN_WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks for the outcome.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Arguments of `refresh`.
 #[derive(Debug, clap::Args)]
@@ -28,22 +36,81 @@ pub struct Args {
     pub full: bool,
 }
 
+/// Arguments of `release`.
+#[derive(Debug, clap::Args)]
+pub struct ReleaseArgs {
+    /// The site whose held lists are to be published.
+    #[arg(value_name = "SITE")]
+    pub site: String,
+}
+
 /// Refreshes once.
 pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let config = super::load(dir)?;
-    let (sites, mut good) = chosen(&config, &args.sites)?;
-    let _lock = Lock::take(&config.state_dir)?;
+    let (sites, good) = chosen(&config, &args.sites)?;
+    all(&config, &sites, How { full: args.full, release: false }, good)
+}
+
+/// Publishes what is held.
+pub fn release(dir: &Path, args: &ReleaseArgs) -> Result<(), Failure> {
+    let config = super::load(dir)?;
+    let site = super::site(&config, &args.site)?;
+    let held = Publisher::held(&config, site)?;
+    if held.is_empty() {
+        return super::say(&format!("{}: nothing is held", args.site));
+    }
+    held.values().try_for_each(|hold| super::say(&format!("{}: released: {}", args.site, hold.text)))?;
+    all(&config, &[site], How { full: false, release: true }, true)
+}
+
+fn all(config: &Config, sites: &[&Site], how: How, mut good: bool) -> Result<(), Failure> {
+    let lock = match Lock::take(&config.state_dir) {
+        Ok(lock) => Some(lock),
+        Err(StateError::Busy { pid, .. }) => {
+            super::complain(&format!("another cratos works here (pid {pid}): it is asked"));
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
     let runtime = super::runtime()?;
     for site in sites {
-        match runtime.block_on(refresh(&config, site, args.full)) {
+        let result = match &lock {
+            Some(_) => runtime.block_on(refresh(config, site, how)).map_err(|error| super::chain(&error)),
+            None => ask(config, site, how),
+        };
+        match result {
             Ok(report) => super::say(&render(site.view.site(), &report))?,
             Err(error) => {
                 good = false;
-                super::complain(&format!("cratos: {}", super::chain(&error)));
+                super::complain(&format!("cratos: {error}"));
             }
         }
     }
     if good { Ok(()) } else { Err(Failure::Said) }
+}
+
+/// Asks the running program and waits.
+fn ask(config: &Config, site: &Site, how: How) -> Result<Report, String> {
+    let name = site.view.site();
+    let order = Order { site: name.to_owned(), full: how.full, release: how.release };
+    let ticket = orders::place(&config.state_dir, &order).map_err(|error| format!("{name}: {error}"))?;
+    let bar = progress_bar(name, "{prefix} {spinner} {elapsed}");
+    let begun = Instant::now();
+    let outcome = loop {
+        match ticket.outcome().map_err(|error| format!("{name}: {error}"))? {
+            Some(outcome) => break outcome,
+            None if !ticket.is_taken() && begun.elapsed() > TAKEN_WITHIN => {
+                return Err(format!("{name}: the other cratos does not take orders; is it `cratos serve`?"));
+            }
+            None => std::thread::sleep(LOOK),
+        }
+        bar.tick();
+    };
+    bar.finish_and_clear();
+    match outcome {
+        Outcome::Failed(text) => Err(text),
+        Outcome::Done(report) => serde_json::from_value(report).map_err(|error| format!("{name}: {error}")),
+    }
 }
 
 /// The sites to refresh, and whether nothing had to be left out because its file does not check.
@@ -71,25 +138,29 @@ fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<(Vec<&'a Site>, bo
     Ok((sites, good))
 }
 
-async fn refresh(config: &Config, site: &Site, full: bool) -> Result<Report, RefreshError> {
+async fn refresh(config: &Config, site: &Site, how: How) -> Result<Report, RefreshError> {
     let publisher = Publisher::open(config, site)?;
-    let bar = progress_bar(site.view.site());
+    let bar = progress_bar(site.view.site(), "{prefix} {wide_bar} {pos}/{len} events");
     let shown = bar.clone();
     let progress = Arc::new(move |done: u64, of: u64| {
         shown.set_length(of);
         shown.set_position(done);
     });
-    let report = publisher.refresh(full, Timestamp::now(), progress).await;
+    let report = publisher.refresh(how, Timestamp::now(), progress).await;
+    if report.is_err() {
+        // With the source away ages go on expiring. Err: nothing is known yet.
+        let _ = publisher.expire(Timestamp::now()).await;
+    }
     bar.finish_and_clear();
     report
 }
 
-/// A bar on stderr; none if that is no terminal.
-fn progress_bar(site: &str) -> ProgressBar {
+/// On stderr; nothing if that is no terminal.
+fn progress_bar(site: &str, template: &str) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} events");
+    let style = ProgressStyle::with_template(template);
     ProgressBar::no_length()
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_prefix(site.to_owned())
@@ -110,7 +181,13 @@ fn render(site: &str, report: &Report) -> String {
     }
     rows.push(row("total", "", total));
     let table = super::table(["feed", "type", "entries", "added", "removed"], &[2, 3, 4], rows);
-    format!("{table}\n{site}: {}", figures(report))
+    let mut text = format!("{table}\n{site}: {}", figures(report));
+    for hold in report.holds.values() {
+        let since = Timestamp::from_second(hold.since).map(|since| since.to_string()).unwrap_or_default();
+        let remedy = format!("the next full pull or `cratos release {site}` confirms it");
+        text.push_str(&format!("\n{site}: HELD since {since}: {}; {remedy}", hold.text));
+    }
+    text
 }
 
 fn row(feed: &str, data_type: &str, [entries, added, removed]: [u64; 3]) -> [String; 5] {
@@ -120,7 +197,8 @@ fn row(feed: &str, data_type: &str, [entries, added, removed]: [u64; 3]) -> [Str
 fn figures(report: &Report) -> String {
     let version = report.version.map_or_else(|| "nothing new".to_owned(), |number| format!("version {number}"));
     format!(
-        "{version}, {} events, {} read again, {}, {} malformed",
+        "{version}{}, {} events, {} read again, {}, {} malformed",
+        if report.full { " (full pull)" } else { "" },
         report.events,
         report.read,
         refused(&report.refusals),

@@ -74,7 +74,7 @@ pub enum SiteState {
 }
 
 /// One site, checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Its view of the site file's own key.
     pub view: ViewId,
@@ -86,6 +86,8 @@ pub struct Site {
     pub rules: Rules,
     /// When to refresh.
     pub refresh: When,
+    /// When to read everything.
+    pub full_refresh: When,
     /// Longest a refresh may take.
     pub time_limit: Duration,
     /// What is published without being asked for.
@@ -101,7 +103,7 @@ pub struct Site {
 }
 
 /// The published matrix.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Publish {
     /// Feed names; by default the tag feeds.
     pub feeds: Vec<String>,

@@ -13,10 +13,13 @@ use super::file::{Document, Position};
 use super::mistake::{Mistake, did_you_mean};
 use super::section::{Item, Section};
 use super::settings::{self, Common, Wish};
-use super::{Publish, Site};
+use super::{Publish, Site, When};
 use crate::fetch::Source;
+use crate::fetch::api::Retry;
 use crate::fetch::client::Limits;
 use crate::fetch::feed::{FeedSource, Place};
+use crate::fetch::misp::MispSource;
+use crate::fetch::tls::{self, Trust};
 use crate::index::{AGES, ANY, FORTY_TWO, Rules, TAG_FEEDS, TYPES, TagFeed, TypeRule};
 use crate::render::Format;
 use crate::secret::Secret;
@@ -29,7 +32,13 @@ const CUSTOM: [&str; 5] = ["cust1", "cust2", "cust3", "cust4", "cust5"];
 const IGNORED: [&str; 4] = ["mispDebug", "memcached_all_timeout", "falsepositive_timeout", "list_stats"];
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(600);
 const DEFAULT_MAX_FILE: u64 = 256 << 20;
+/// Full pulls of a MISP; a feed's own timestamps tell everything.
+const DEFAULT_FULL: Duration = Duration::from_secs(3600);
+/// Largest answer of a MISP. It is never in memory as a whole.
+const MAX_ANSWER: u64 = 1 << 30;
+const RETRY: Retry = Retry { tries: 3, pause: Duration::from_millis(500) };
 const MAX_KEY_FILE: u64 = 4096;
+const MAX_CA_FILE: u64 = 4 << 20;
 const CREDENTIALS: &str = "$CREDENTIALS_DIRECTORY";
 
 /// What a site file is read with.
@@ -72,20 +81,19 @@ pub fn read(document: &Document, name: &str, shown: &str, shared: &Shared<'_>) -
 fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option<Checked> {
     let view = ViewId::main(name);
     let enabled = section.bool("enabled").unwrap_or(true);
-    for key in ["debug", "mispVerifyCert"] {
-        section.bool(key);
-    }
+    section.bool("debug");
     section.skip("company");
     let ignored = IGNORED.into_iter().filter(|key| section.skip(key)).collect();
     section.missing("allowed_ips", "list the networks that may read the site; [] for none");
     let allowed = settings::networks(section, "allowed_ips");
     let blacklist = blacklist(section);
     let rules = rules(section, shared.types);
-    let source = source(section, shared.dir);
-    let (key, token_endpoint) = misp(section, shared.dir);
+    let (misp, token_endpoint) = misp_url(section);
+    let key = auth_key(section, shared.dir);
+    let source = source(section, shared.dir, misp, key.clone());
     let time_limit = Duration::from_secs(1)..=Duration::from_secs(86_400);
     let time_limit = settings::duration(section, "refresh_time_limit", time_limit).unwrap_or(DEFAULT_TIME_LIMIT);
-    settings::when(section, "full_refresh");
+    let full_refresh = settings::when(section, "full_refresh").unwrap_or(When::Every(DEFAULT_FULL));
     let own = Common::read(section, &Common { publish: Wish::default(), ..shared.common.clone() });
     let period = own.refresh.period().as_secs();
     let cache_control = cache_control(section, period);
@@ -108,6 +116,7 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         source,
         rules,
         refresh: own.refresh,
+        full_refresh,
         time_limit,
         publish,
         keep: own.keep,
@@ -138,8 +147,13 @@ fn rules(section: &mut Section<'_>, types: &[TypeRule]) -> Option<Rules> {
     let custom = section.map("custom_feeds");
     let ignore_to_ids = section.texts("ignore_to_ids").unwrap_or_default();
     let ignore_to_ids: BTreeSet<String> = ignore_to_ids.into_iter().map(|item| item.text).collect();
-    for (name, _) in custom.iter().flatten() {
+    for (name, value) in custom.iter().flatten() {
         check_custom_name(section, name);
+        if !value.text.is_empty() && value.text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let key = format!("custom_feeds.{}", name.text);
+            let what = "is a number, which MISP takes for the number of a tag";
+            section.mistake(&key, value.at, what, "write the tag's name");
+        }
     }
     let (tag, custom) = (tag?.text, custom?);
     let mut feeds: Vec<TagFeed> = TAG_FEEDS
@@ -209,11 +223,20 @@ fn publish(section: &mut Section<'_>, rules: &Rules, own: &Wish, all: &Wish) -> 
     }
 }
 
-fn source(section: &mut Section<'_>, dir: &Path) -> Source {
+/// A feed if one is named, else the MISP if there is a key for it.
+fn source(section: &mut Section<'_>, dir: &Path, misp: Option<String>, key: Option<Secret>) -> Source {
     let silence = section.integer("mispTimeoutSeconds", 1..=3600).unwrap_or(100);
     let body = settings::bytes(section, "feed_max_file", 1000..=4 << 30).unwrap_or(DEFAULT_MAX_FILE);
     let limits = Limits { connect: Duration::from_secs(10), silence: Duration::from_secs(silence), body };
-    let Some(item) = section.text("feed") else { return Source::None };
+    let trust = trust(section, dir);
+    ports(section);
+    let Some(item) = section.text("feed") else {
+        let limits = Limits { body: MAX_ANSWER, ..limits };
+        return match (misp, key) {
+            (Some(url), Some(key)) => Source::Misp(MispSource::new(&url, key, trust, limits, RETRY)),
+            _ => Source::None,
+        };
+    };
     let place = if item.text.contains("://") {
         settings::url(section, "feed", &item).map(|_| Place::Url(format!("{}/", item.text.trim_end_matches('/'))))
     } else if item.text.trim().is_empty() {
@@ -225,33 +248,70 @@ fn source(section: &mut Section<'_>, dir: &Path) -> Source {
     place.map_or(Source::None, |place| Source::Feed(FeedSource { place, limits }))
 }
 
-/// The key of the main view, and the proto and port of tokens.
-fn misp(section: &mut Section<'_>, dir: &Path) -> (Option<Secret>, (String, u16)) {
-    let mut endpoint = ("https".to_owned(), 443);
-    if let Some(item) = section.text("mispUrl")
-        && let Some(uri) = settings::url(section, "mispUrl", &item)
-    {
-        let proto = uri.scheme_str().unwrap_or("https");
-        let default = if proto == "http" { 80 } else { 443 };
-        endpoint = (proto.to_owned(), uri.port_u16().unwrap_or(default));
+/// The MISP's URL, and the proto and port of tokens.
+fn misp_url(section: &mut Section<'_>) -> (Option<String>, (String, u16)) {
+    let https = ("https".to_owned(), 443);
+    let Some(item) = section.text("mispUrl") else { return (None, https) };
+    let Some(uri) = settings::url(section, "mispUrl", &item) else { return (None, https) };
+    let proto = uri.scheme_str().unwrap_or("https");
+    let default = if proto == "http" { 80 } else { 443 };
+    (Some(item.text.clone()), (proto.to_owned(), uri.port_u16().unwrap_or(default)))
+}
+
+/// Whom to trust at the MISP.
+fn trust(section: &mut Section<'_>, dir: &Path) -> Trust {
+    let verify = section.bool("mispVerifyCert").unwrap_or(true);
+    let mut trust = Trust { verify, ..Trust::default() };
+    if let Some(item) = section.text("mispCaFile") {
+        let path = dir.join(&item.text);
+        let read = std::fs::File::open(&path)
+            .and_then(|file| {
+                let mut pem = Vec::new();
+                file.take(MAX_CA_FILE).read_to_end(&mut pem).map(|_| pem)
+            })
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))
+            .and_then(|pem| match tls::authorities(&pem) {
+                Ok(_) => Ok(pem),
+                Err(what) => Err(format!("{} {what}", path.display())),
+            });
+        match read {
+            Ok(pem) => trust.authorities = Some(pem),
+            Err(what) => section.mistake(
+                "mispCaFile",
+                item.at,
+                what,
+                "name a PEM file with the certificate that signs the MISP's",
+            ),
+        }
     }
-    section.text("mispCaFile");
-    if let Some(item) = section.text("mispCertSha256")
-        && !is_sha256(&item.text.replace(':', ""))
-    {
-        section.mistake(
-            "mispCertSha256",
-            item.at,
-            "is no SHA-256",
-            "write the 64 hex digits of the certificate's SHA-256",
-        );
+    if let Some(item) = section.text("mispCertSha256") {
+        trust.pin = sha256(&item.text.replace(':', ""));
+        if trust.pin.is_none() {
+            let remedy = "write the 64 hex digits of the certificate's SHA-256; `cratos check --online` shows them";
+            section.mistake("mispCertSha256", item.at, "is no SHA-256", remedy);
+        }
     }
+    trust
+}
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    let digits = text.trim();
+    if !is_sha256(digits) {
+        return None;
+    }
+    for (at, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(out)
+}
+
+fn ports(section: &mut Section<'_>) {
     for item in section.texts("misp_ports").unwrap_or_default() {
         if item.text.parse::<u16>().ok().filter(|port| *port > 0).is_none() {
             section.mistake("misp_ports", item.at, format!("\"{}\" is no port", item.text), "write 1 to 65535");
         }
     }
-    (auth_key(section, dir), endpoint)
 }
 
 fn auth_key(section: &mut Section<'_>, dir: &Path) -> Option<Secret> {

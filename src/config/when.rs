@@ -26,7 +26,7 @@ pub const REMEDY: &str =
     "write a period such as 90s, 5m, 2h or 1d (1 s to 31 d), or a cron line such as \"0 */2 * * *\"";
 
 /// When something happens again and again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
     /// This long after the last time.
     Every(Duration),
@@ -41,6 +41,14 @@ pub struct CronLine {
     cron: Cron,
     period: Duration,
 }
+
+impl PartialEq for CronLine {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for CronLine {}
 
 impl When {
     /// Reads a period, a cron line of five or six fields (seconds first) or a name such as `@hourly`.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::client::{Client, Limits, without_credentials};
+use super::tls::Trust;
 use super::{FetchError, Known, Pulled, Sink, wire};
 
 /// Event files fetched at the same time from one server.
@@ -22,7 +23,7 @@ const PARALLEL: usize = 4;
 const MAX_EVENTS: usize = 1_000_000;
 
 /// A feed and what reading it may cost.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedSource {
     /// Folder or URL.
     pub place: Place,
@@ -66,11 +67,11 @@ pub async fn pull(feed: &FeedSource, known: &Known, sink: &mut dyn Sink) -> Resu
     let manifest = manifest(&reader).await?;
     let wanted: Vec<Uuid> = manifest
         .iter()
-        .filter(|(uuid, timestamp)| known.get(*uuid) != Some(timestamp))
+        .filter(|(uuid, timestamp)| known.get(*uuid).is_none_or(|known| known.timestamp != **timestamp))
         .map(|(uuid, _)| *uuid)
         .collect();
     let gone = known.keys().filter(|uuid| !manifest.contains_key(*uuid)).copied().collect();
-    let result = Pulled { events: manifest.len() as u64, read: wanted.len() as u64, gone };
+    let (events, read) = (manifest.len() as u64, wanted.len() as u64);
     let mut done = 0;
     for batch in wanted.chunks(PARALLEL) {
         let mut tasks = tokio::task::JoinSet::new();
@@ -79,14 +80,14 @@ pub async fn pull(feed: &FeedSource, known: &Known, sink: &mut dyn Sink) -> Resu
             tasks.spawn(async move { read_event(&reader, uuid).await });
         }
         while let Some(joined) = tasks.join_next().await {
-            let event =
+            let (name, bytes) =
                 joined.map_err(|error| FetchError::Json { what: "event".into(), cause: error.to_string() })??;
-            sink.event(event);
+            give(&name, &bytes, sink)?;
             done += 1;
-            sink.progress(done, result.read);
+            sink.progress(done, read);
         }
     }
-    Ok(result)
+    Ok(Pulled { events, read, gone, ..Pulled::default() })
 }
 
 async fn manifest(reader: &Reader) -> Result<BTreeMap<Uuid, i64>, FetchError> {
@@ -108,15 +109,21 @@ async fn manifest(reader: &Reader) -> Result<BTreeMap<Uuid, i64>, FetchError> {
     entries.into_iter().map(seconds).collect()
 }
 
-async fn read_event(reader: &Reader, uuid: Uuid) -> Result<wire::Event, FetchError> {
+/// One event file: its shown name and its bytes. A feed of many large events is never in memory as a whole.
+async fn read_event(reader: &Reader, uuid: Uuid) -> Result<((Uuid, String), Vec<u8>), FetchError> {
     let name = format!("{uuid}.json");
     let bytes = reader.read(&name).await?;
-    let broken = |cause: String| FetchError::Json { what: reader.name_of(&name), cause };
-    let event = wire::event(&bytes).map_err(broken)?;
-    if event.uuid != uuid {
+    Ok(((uuid, reader.name_of(&name)), bytes))
+}
+
+fn give((uuid, name): &(Uuid, String), bytes: &[u8], sink: &mut dyn Sink) -> Result<(), FetchError> {
+    let broken = |cause: String| FetchError::Json { what: name.clone(), cause };
+    let event = wire::event(bytes, |event, attribute| sink.attribute(event, attribute)).map_err(broken)?;
+    if event.uuid != *uuid {
         return Err(broken(format!("it is event {}, not the one its name says", event.uuid)));
     }
-    Ok(event)
+    sink.event(event);
+    Ok(())
 }
 
 /// Reads files of one feed. File names come from this module, never from the feed.
@@ -130,7 +137,7 @@ impl Reader {
     fn new(feed: &FeedSource) -> Result<Self, FetchError> {
         Ok(match &feed.place {
             Place::Folder(path) => Reader::Folder(path.clone(), feed.limits.body),
-            Place::Url(url) => Reader::Url(url.clone(), Client::new(feed.limits)?),
+            Place::Url(url) => Reader::Url(url.clone(), Client::new(feed.limits, &Trust::default())?),
         })
     }
 

@@ -5,12 +5,16 @@
 //! | [`types`] | `TYPES`: which data types exist and what they are made from |
 //! | [`age`] | `AGES`: which windows exist and where they begin |
 //! | [`normalise`] | what a value looks like in a list, or why it is refused |
-//! | [`mirror`] | all that is known of a view: apply events, encode, decode |
+//! | [`mirror`] | all that is known of a view |
+//! | [`intake`] | fills a mirror from a pull |
+//! | [`encoding`] | the file form of a mirror |
 //! | [`select`] | which attribute is in which feed; the lists themselves |
 //!
 //! Invariants: pure; no clock, no file, no async. A [`List`] is sorted by code point, unique and immutable.
 
 pub mod age;
+pub mod encoding;
+pub mod intake;
 pub mod mirror;
 pub mod normalise;
 pub mod select;
@@ -86,19 +90,45 @@ pub struct TypeRule {
 
 impl Eq for TypeRule {}
 
+impl TypeRule {
+    /// Whether `to_ids` does not matter: the data type or one of its MISP types is in `ignore_to_ids`.
+    pub fn ignores_to_ids(&self, rules: &Rules) -> bool {
+        let names = std::iter::once(self.data_type.name).chain(self.misp_types.iter().map(String::as_str));
+        names.into_iter().any(|name| rules.ignore_to_ids.contains(name))
+    }
+}
+
 impl Rules {
-    /// Names this set of rules: changes if and only if the rules do. SHA-256 over their text.
-    pub fn fingerprint(&self) -> [u8; 32] {
+    /// Names this set of rules and the source they are asked of: changes if and only if one of them does. SHA-256 over
+    /// their text; `source` may hold a secret.
+    pub fn fingerprint(&self, source: &str) -> [u8; 32] {
         let types: Vec<_> = self.types.iter().map(|rule| (rule.data_type.name, &rule.misp_types)).collect();
-        let text = format!("1 {:?} {:?} {:?} {types:?}", self.feeds, self.false_positive, self.ignore_to_ids);
+        let text =
+            format!("2 {:?} {:?} {:?} {types:?} {source:?}", self.feeds, self.false_positive, self.ignore_to_ids);
         let mut out = [0; 32];
         out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
         out
     }
 
-    /// Every MISP type that some list is made from.
-    pub fn misp_types(&self) -> BTreeSet<&str> {
-        self.types.iter().flat_map(|rule| &rule.misp_types).map(String::as_str).collect()
+    /// Every MISP type that some list is made from. MISP answers a question for `email-src` or `email-dst` with `email`
+    /// too (`Event.php`, D35).
+    pub fn misp_types(&self) -> BTreeSet<String> {
+        let mut types: BTreeSet<String> = self.types.iter().flat_map(|rule| rule.misp_types.iter().cloned()).collect();
+        if types.contains("email-src") || types.contains("email-dst") {
+            types.insert("email".into());
+        }
+        types
+    }
+
+    /// The MISP types of the data types for which `to_ids` does not matter.
+    pub fn any_to_ids(&self) -> BTreeSet<String> {
+        let types = self.types.iter().filter(|rule| rule.ignores_to_ids(self)).cloned().collect();
+        Rules { types, ..self.clone() }.misp_types()
+    }
+
+    /// Whether a slice is one of the tag feeds.
+    pub fn is_tag_feed(&self, slice: &Slice) -> bool {
+        matches!(slice, Slice::Feed(name) if self.feeds.iter().any(|feed| feed.name == *name))
     }
 
     /// Whether a slice exists here; an unknown custom feed does not (D11).
@@ -166,6 +196,16 @@ impl List {
     /// How many values [`List::since`] gives.
     pub fn count_since(&self, since: i64) -> usize {
         self.entries.iter().filter(|entry| entry.newest >= since).count()
+    }
+
+    /// How many values there are, whatever their age.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The oldest of the entries that are at least as new as `since`; all in Unix seconds.
+    pub fn oldest_since(&self, since: i64) -> Option<i64> {
+        self.entries.iter().map(|entry| entry.newest).filter(|newest| *newest >= since).min()
     }
 
     /// Every entry with its value, in order.

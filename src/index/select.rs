@@ -40,9 +40,7 @@ pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &BTreeSet<ListKey>) -> List
         let selected = Selected {
             data_type: rule.data_type,
             kinds: mirror.type_names().iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect(),
-            any_to_ids: std::iter::once(rule.data_type.name)
-                .chain(rule.misp_types.iter().map(String::as_str))
-                .any(|name| rules.ignore_to_ids.contains(name)),
+            any_to_ids: rule.ignores_to_ids(rules),
             wants: slices.iter().map(|slice| Want::new(slice, rules)).collect(),
         };
         let (lists, refusals) = selected.collect(mirror, &tags);

@@ -1,34 +1,57 @@
 //! One view, once: fetch → index → render → snapshot. The only place that names all four.
 //!
-//! In: a site, the moment, and whether to read everything. Out: [`Report`], or a [`RefreshError`] that says which stage of
-//! which view failed and why; whatever failed, what is served stays.
+//! In: a site, the moment, and how thoroughly. Out: [`Report`], or a [`RefreshError`] that says which stage of which view
+//! failed and why; whatever failed, what is served stays.
 //!
-//! Order: pull (nothing is locked, it may take minutes) → mirror kept → lists → version → counters. A crash between any two
-//! is made good by the next refresh, because every list is compared with the version that is served.
+//! | file | answers |
+//! |---|---|
+//! | `pull.rs` | what is known → a question → a new mirror |
+//! | [`holds`] | what must not be published yet |
+//! | `publish.rs` | mirror kept → lists → version → counters |
+//! | `matrix.rs` | which lists, in which ages and formats |
+//!
+//! Order: pull (nothing is locked, it may take minutes) → holds → mirror kept → lists → version → counters. A crash between
+//! any two is made good by the next refresh, because every list is compared with the version that is served.
 
+pub mod holds;
+mod matrix;
 mod publish;
+mod pull;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Site};
 use crate::demand::Wanted;
-use crate::fetch::{self, FetchError, Known, Sink, wire};
+use crate::fetch::{FetchError, Server};
 use crate::index::mirror::Mirror;
+use crate::index::{Slice, mirror::Coverage};
 use crate::snapshot::manifest::Change;
 use crate::snapshot::{SnapshotError, layout};
-use crate::state::{StateError, ViewState};
+use crate::state::{Hold, StateError, ViewState};
 use crate::view::ViewId;
 
+/// How thorough a refresh is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Read everything; confirms what is held.
+    pub full: bool,
+    /// Publish what is held.
+    pub release: bool,
+}
+
 /// What a refresh did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The new version; `None`: nothing new.
     pub version: Option<u64>,
+    /// Everything was read.
+    pub full: bool,
     /// Events of the source.
     pub events: u64,
     /// Of these, read again.
@@ -39,10 +62,17 @@ pub struct Report {
     pub malformed: u64,
     /// Indicators published, every list at its largest age.
     pub entries: u64,
+    /// Bodies that were made.
+    pub rendered: u64,
     /// `feed/type` → what changed; every list that has entries or changed.
     pub changes: BTreeMap<String, Change>,
     /// Data type → reason → values that are in no list.
     pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What is not published until it is confirmed.
+    pub holds: BTreeMap<String, Hold>,
+    /// What the source says of itself, if it was asked.
+    #[serde(skip)]
+    pub server: Option<Server>,
 }
 
 /// Why a refresh failed, and where.
@@ -54,6 +84,17 @@ pub struct RefreshError {
     /// The stage and its cause.
     #[source]
     pub stage: StageError,
+}
+
+impl RefreshError {
+    /// Seconds that the source wants to be left alone.
+    pub fn wait(&self) -> Option<u64> {
+        let StageError::Fetch(error) = &self.stage else { return None };
+        match error.cause() {
+            FetchError::RateLimited { seconds, .. } => Some(*seconds),
+            _ => None,
+        }
+    }
 }
 
 /// The stage that failed.
@@ -71,8 +112,8 @@ pub enum StageError {
     /// Mirror or counters.
     #[error("state: {0}")]
     State(#[from] StateError),
-    /// Nothing was pulled yet, or under other rules.
-    #[error("index: nothing known of this view under its present rules; a refresh comes first")]
+    /// Nothing was pulled yet, or under other rules, or less than is asked for.
+    #[error("index: what is known of this view does not cover this; a refresh comes first")]
     NoMirror,
     /// A thread ended early.
     #[error("{0}")]
@@ -91,10 +132,16 @@ struct Inner {
     zone: TimeZone,
     view_dir: PathBuf,
     state: ViewState,
-    known: Mutex<Option<Arc<Mirror>>>,
+    known: Mutex<Option<Arc<Kept>>>,
     on_demand: Mutex<BTreeMap<Wanted, i64>>,
     /// Held while a version is written.
     publishing: Mutex<()>,
+}
+
+/// A mirror and the hash of its file, which names its content.
+struct Kept {
+    mirror: Mirror,
+    hash: String,
 }
 
 /// Locks; a poisoned lock guards data that is replaced whole, so it is still good.
@@ -123,6 +170,11 @@ impl Publisher {
         open().map(|inner| Self(Arc::new(inner))).map_err(|stage| RefreshError { view: site.view.clone(), stage })
     }
 
+    /// What is held at a site, without opening it: another process may work there.
+    pub fn held(config: &Config, site: &Site) -> Result<BTreeMap<String, Hold>, StateError> {
+        Ok(ViewState::open(&config.state_dir, &site.view)?.counters()?.holds)
+    }
+
     /// The view it publishes.
     pub fn view(&self) -> &ViewId {
         &self.0.site.view
@@ -136,6 +188,11 @@ impl Publisher {
     /// Unix seconds of the last refresh that succeeded, also in an earlier run.
     pub fn last_success(&self) -> Option<i64> {
         self.0.state.counters().ok()?.last_success
+    }
+
+    /// Unix seconds of the last full pull that succeeded, also in an earlier run.
+    pub fn last_full(&self) -> Option<i64> {
+        self.0.state.counters().ok()?.last_full
     }
 
     /// Lists on demand and when they were last asked for (Unix seconds).
@@ -153,9 +210,15 @@ impl Publisher {
         }
     }
 
-    /// Pulls what changed (or everything, if `full`) and publishes.
-    pub async fn refresh(&self, full: bool, now: Timestamp, progress: Progress) -> Result<Report, RefreshError> {
-        self.pull_and_publish(full, now, progress).await.map_err(|stage| self.failed(stage))
+    /// Pulls what changed (or everything) and publishes.
+    pub async fn refresh(&self, how: How, now: Timestamp, progress: Progress) -> Result<Report, RefreshError> {
+        self.pull_and_publish(how, now, progress).await.map_err(|stage| self.failed(stage))
+    }
+
+    /// Publishes from what is known: with the source away, ages go on expiring.
+    pub async fn expire(&self, now: Timestamp) -> Result<Report, RefreshError> {
+        let inner = Arc::clone(&self.0);
+        on_thread(move || inner.expire(now)).await.map_err(|stage| self.failed(stage))
     }
 
     /// Publishes lists on demand from the mirror; everything else is carried over. Lists that do not exist here are left
@@ -165,33 +228,47 @@ impl Publisher {
         on_thread(move || inner.publish_wanted(wanted, now)).await.map_err(|stage| self.failed(stage))
     }
 
+    /// Which lists can be made now: their rows are known, and their feed is not held.
+    pub async fn can_render(&self, wanted: Vec<Wanted>) -> Result<Vec<bool>, RefreshError> {
+        let inner = Arc::clone(&self.0);
+        on_thread(move || inner.can_render(&wanted)).await.map_err(|stage| self.failed(stage))
+    }
+
+    /// Makes a list part of what the next refresh publishes. Returns `false` if that is nothing new.
+    pub fn want(&self, wanted: &Wanted, now: Timestamp) -> bool {
+        let known = self.0.site.rules.knows(&Slice::Feed(wanted.feed.as_str().into()));
+        known && lock(&self.0.on_demand).insert(wanted.clone(), now.as_second()).is_none()
+    }
+
+    /// What is not published until it is confirmed.
+    pub fn holds(&self) -> BTreeMap<String, Hold> {
+        self.0.state.counters().map(|counters| counters.holds).unwrap_or_default()
+    }
+
     fn failed(&self, stage: StageError) -> RefreshError {
         RefreshError { view: self.view().clone(), stage }
     }
 
-    async fn pull_and_publish(&self, full: bool, now: Timestamp, progress: Progress) -> Result<Report, StageError> {
+    async fn pull_and_publish(&self, how: How, now: Timestamp, progress: Progress) -> Result<Report, StageError> {
         let inner = Arc::clone(&self.0);
-        let before = on_thread(move || inner.mirror()).await?;
-        let base = before.filter(|_| !full);
-        let known = base.as_ref().map_or_else(Known::new, |mirror| mirror.known());
-        let fresh = base.is_none();
-        let mut pull = Pull {
-            mirror: base.map_or_else(|| Mirror::new(self.0.site.rules.fingerprint()), |mirror| Mirror::clone(&mirror)),
-            wanted: self.0.site.rules.misp_types().into_iter().map(str::to_owned).collect(),
-            progress,
+        let (before, counters) = on_thread(move || Ok((inner.mirror()?, inner.state.counters()?))).await?;
+        let fresh = pull::pull(&self.0, before, &counters, how.full, progress).await?;
+        let inner = Arc::clone(&self.0);
+        on_thread(move || inner.take_over(fresh, how, now)).await
+    }
+}
+
+impl Inner {
+    fn can_render(&self, wanted: &[Wanted]) -> Result<Vec<bool>, StageError> {
+        let (mirror, held) = (self.mirror()?, self.state.counters()?.holds);
+        let covered = |slice: &Slice| {
+            let coverage = mirror.as_ref().map(|kept| kept.mirror.coverage());
+            coverage == Some(Coverage::Everything) || (coverage.is_some() && self.site.rules.is_tag_feed(slice))
         };
-        let limit = self.0.site.time_limit;
-        let pulled = tokio::time::timeout(limit, fetch::pull(&self.0.site.source, &known, &mut pull))
-            .await
-            .map_err(|_| StageError::TimeLimit(limit.as_secs()))??;
-        let mut mirror = pull.mirror;
-        pulled.gone.iter().for_each(|uuid| mirror.drop_event(uuid));
-        let changed = fresh || pulled.read > 0 || !pulled.gone.is_empty();
-        let inner = Arc::clone(&self.0);
-        let reason = if full { "full refresh" } else { "refresh" };
-        let mut report = on_thread(move || inner.publish(mirror, changed, reason, now)).await?;
-        (report.events, report.read) = (pulled.events, pulled.read);
-        Ok(report)
+        let can = |wanted: &Wanted| {
+            covered(&Slice::Feed(wanted.feed.as_str().into())) && !held.contains_key(&holds::feed_key(&wanted.feed))
+        };
+        Ok(wanted.iter().map(can).collect())
     }
 }
 
@@ -200,22 +277,4 @@ async fn on_thread<T: Send + 'static>(
     step: impl FnOnce() -> Result<T, StageError> + Send + 'static,
 ) -> Result<T, StageError> {
     tokio::task::spawn_blocking(step).await.map_err(|error| StageError::Thread(error.to_string()))?
-}
-
-/// Puts what a pull brings into a mirror.
-struct Pull {
-    mirror: Mirror,
-    wanted: BTreeSet<String>,
-    progress: Progress,
-}
-
-impl Sink for Pull {
-    fn event(&mut self, event: wire::Event) {
-        let wanted = &self.wanted;
-        self.mirror.apply(event, |kind| wanted.contains(kind));
-    }
-
-    fn progress(&mut self, done: u64, of: u64) {
-        (self.progress)(done, of);
-    }
 }

@@ -1,84 +1,272 @@
-//! The blocking half of a refresh: mirror kept → lists → version → counters.
+//! The blocking half of a refresh: holds → mirror kept → lists → version → counters.
 //!
-//! In: a mirror (or wishes for lists) and the moment. Out: a [`Report`]; the version is in place and `current` points to it.
+//! In: a pull (or wishes for lists, or only the moment). Out: a [`Report`]; the version is in place and `current` points to
+//! it.
 //!
 //! Invariants: one version of a view is written at a time; the highest number is kept before a version gets it; what the
-//! served version holds and the configuration still covers stays, empty if need be.
+//! served version holds and the configuration still covers stays, empty if need be; a pull that is held changes nothing but
+//! the ages; if nothing can have changed, nothing is rendered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Inner, Report, StageError, lock};
+use super::holds::{self, Found};
+use super::matrix::{self, Matrix, Slots};
+use super::pull::Fresh;
+use super::{How, Inner, Kept, Report, StageError, lock};
 use crate::demand::Wanted;
-use crate::index::mirror::Mirror;
+use crate::fetch::Pulled;
+use crate::index::mirror::{Coverage, Mirror};
 use crate::index::select::{self, ListKey, Lists};
-use crate::index::{AGES, Age, DataType, List, Slice, TYPES};
-use crate::render::{FORMATS, Format, Rendered};
+use crate::index::{AGES, DataType, List, Slice, TYPES};
+use crate::render::{FORMATS, Rendered};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
 use crate::snapshot::write::{Header, Outcome, Writer, hex};
-use crate::state::{Counters, OnDemand};
+use crate::state::{Compared, Counters, Hold, OnDemand};
+
+/// Age → where its window begins, and the oldest attribute that counts.
+type Windows = BTreeMap<String, (i64, i64)>;
+
+/// What a publishing is about.
+struct Publishing<'a> {
+    reason: &'a str,
+    how: How,
+    now: Timestamp,
+    /// Holds on the whole view, which are decided before.
+    view_holds: BTreeMap<String, Hold>,
+}
 
 impl Inner {
-    /// The mirror, from memory or from its file; `None` if there is none for the present rules.
-    pub(super) fn mirror(&self) -> Result<Option<Arc<Mirror>>, StageError> {
+    /// The mirror, from memory or from its file; `None` if there is none for the present rules and source.
+    pub(super) fn mirror(&self) -> Result<Option<Arc<Kept>>, StageError> {
         let mut known = lock(&self.known);
         if known.is_none()
             && let Some(bytes) = self.state.mirror()?
         {
             match Mirror::decode(&bytes) {
-                Ok((mirror, _)) if mirror.fingerprint() == self.site.rules.fingerprint() => {
-                    *known = Some(Arc::new(mirror));
+                Ok((mirror, hash)) if mirror.fingerprint() == self.fingerprint() => {
+                    *known = Some(Arc::new(Kept { mirror, hash: hex(&hash) }));
                 }
-                Ok(_) => tracing::info!(view = %self.site.view, "the rules changed: everything is read again"),
+                Ok(_) => tracing::info!(view = %self.site.view, "rules or source changed: everything is read again"),
                 Err(_) => self.state.put_aside(&self.state.mirror_path())?,
             }
         }
         Ok(known.clone())
     }
 
-    /// Keeps the mirror, makes all lists, writes a version if they changed.
-    pub(super) fn publish(
-        &self,
-        mirror: Mirror,
-        changed: bool,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<Report, StageError> {
+    /// Takes a pull over, unless it is held, and publishes.
+    pub(super) fn take_over(&self, fresh: Fresh, how: How, now: Timestamp) -> Result<Report, StageError> {
         let _publishing = lock(&self.publishing);
         let mut counters = self.counters()?;
-        if changed || counters.mirror.is_empty() {
-            counters.mirror = hex(&self.state.keep_mirror(|out| mirror.encode(out))?);
+        let Fresh { mirror, changed, pulled } = fresh;
+        let reasons = holds::of_view(&self.found(&mirror, &pulled, &counters));
+        let view_holds = holds::holding(reasons, &counters.holds, how.full, how.release, now.as_second());
+        counters.last_success = Some(now.as_second());
+        if pulled.full {
+            counters.last_full = Some(now.as_second());
         }
-        let mirror = Arc::new(mirror);
-        *lock(&self.known) = Some(Arc::clone(&mirror));
+        let mut report = if view_holds.is_empty() {
+            let hash = match self.mirror()?.filter(|_| !changed) {
+                Some(kept) => kept.hash.clone(),
+                None => hex(&self.state.keep_mirror(|out| mirror.encode(out))?),
+            };
+            self.note_pull(&mut counters, &mirror, &pulled);
+            let kept = Arc::new(Kept { mirror, hash });
+            *lock(&self.known) = Some(Arc::clone(&kept));
+            let reason = if pulled.full { "full refresh" } else { "refresh" };
+            self.publish(&kept, &mut counters, Publishing { reason, how, now, view_holds })?
+        } else {
+            drop(mirror);
+            self.hold(&mut counters, how, now, view_holds)?
+        };
+        (report.events, report.read, report.full) = (pulled.events, pulled.read, pulled.full);
+        report.malformed += pulled.malformed;
+        report.server = pulled.server;
+        Ok(report)
+    }
+
+    fn found<'a>(&'a self, mirror: &Mirror, pulled: &'a Pulled, counters: &'a Counters) -> Found<'a> {
+        Found {
+            false_positive: &self.site.rules.false_positive,
+            existed: &counters.tags,
+            had_false_positives: counters.false_positives > 0,
+            tags: pulled.tags.as_ref(),
+            rows_before: counters.rows,
+            rows: mirror.rows(),
+            comparable: mirror.coverage() == Coverage::Everything || !counters.all_rows,
+        }
+    }
+
+    /// What the next pull needs to know of this one.
+    fn note_pull(&self, counters: &mut Counters, mirror: &Mirror, pulled: &Pulled) {
+        counters.unsettled.clone_from(&pulled.unsettled);
+        counters.false_positives = pulled.false_positives;
+        counters.warninglists.clone_from(&pulled.warninglists);
+        counters.hits_missing = pulled.hits_missing;
+        (counters.rows, counters.all_rows) = (mirror.rows(), mirror.coverage() == Coverage::Everything);
+        if let Some(server) = &pulled.server {
+            counters.server_version = Some(server.version.clone());
+        }
+        let Some(tags) = &pulled.tags else { return };
+        let exists = |pattern: &String| tags.iter().any(|name| select::like(pattern, name));
+        let false_positive = &self.site.rules.false_positive;
+        // An incremental pull asks for the false-positive tag only.
+        let asked = |pattern: &&String| pulled.full || *pattern == false_positive;
+        let feeds = self.site.rules.feeds.iter().map(|feed| &feed.tag);
+        let configured: BTreeSet<&String> = feeds.chain([false_positive]).collect();
+        for pattern in configured.into_iter().filter(asked) {
+            let known = counters.tags.iter().position(|tag| tag == pattern);
+            match (exists(pattern), known) {
+                (true, None) => counters.tags.push(pattern.clone()),
+                (false, Some(at)) => {
+                    tracing::warn!(view = %self.site.view, tag = pattern, "this tag is gone from the server");
+                    counters.tags.remove(at);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The pull is not taken over; what is known stays, and so does what is served, but for the ages.
+    fn hold(
+        &self,
+        counters: &mut Counters,
+        how: How,
+        now: Timestamp,
+        view_holds: BTreeMap<String, Hold>,
+    ) -> Result<Report, StageError> {
+        match self.mirror()? {
+            Some(kept) => {
+                let how = How { full: false, ..how };
+                self.publish(&kept, counters, Publishing { reason: "ages", how, now, view_holds })
+            }
+            None => {
+                self.log_holds(&counters.holds, &view_holds);
+                counters.holds = view_holds;
+                self.keep(counters)?;
+                Ok(Report { holds: counters.holds.clone(), ..Report::default() })
+            }
+        }
+    }
+
+    /// Publishes from what is known.
+    pub(super) fn expire(&self, now: Timestamp) -> Result<Report, StageError> {
+        let _publishing = lock(&self.publishing);
+        let known = self.mirror()?.ok_or(StageError::NoMirror)?;
+        let mut counters = self.counters()?;
+        let view_holds = counters.holds.iter().filter(|(key, _)| !key.starts_with("feed "));
+        let view_holds = view_holds.map(|(key, hold)| (key.clone(), hold.clone())).collect();
+        self.publish(&known, &mut counters, Publishing { reason: "ages", how: How::default(), now, view_holds })
+    }
+
+    /// Makes the lists that can have changed, and a version if they did. The counters are kept.
+    fn publish(
+        &self,
+        Kept { mirror, hash }: &Kept,
+        counters: &mut Counters,
+        publishing: Publishing<'_>,
+    ) -> Result<Report, StageError> {
+        let now = publishing.now;
+        // What is in memory counts: a crash may have left counters that name the mirror before.
+        counters.mirror.clone_from(hash);
         self.drop_idle(now);
         let matrix = self.matrix();
-        let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
-        let lists = select::lists(&mirror, &self.site.rules, &keys);
         let previous = self.previous()?;
-        let header = self.header(&counters, reason, refusals(&lists), now)?;
-        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
-        for (key, list) in &lists.lists {
-            self.render(&mut writer, key, list, &matrix[key], now)?;
+        if let Some(opened) = previous.as_ref().filter(|opened| self.is_quiet(opened, &matrix, counters, &publishing)) {
+            let report = quiet_report(mirror, opened);
+            self.keep(counters)?;
+            return Ok(report);
         }
-        let outcome = self.finish(writer, &mut counters)?;
-        counters.last_success = Some(now.as_second());
-        self.keep(&mut counters)?;
+        let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
+        let lists = select::lists(mirror, &self.site.rules, &keys);
+        self.decide_holds(&lists, previous.is_some(), counters, &publishing);
+        let header = self.header(counters, publishing.reason, refusals(&lists), now)?;
+        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
+        let (mut windows, mut rendered) = (Windows::new(), 0);
+        for (key, list) in &lists.lists {
+            match previous.as_ref().filter(|_| counters.holds.contains_key(&holds::feed_key(&key.0.to_string()))) {
+                Some(previous) => carry(&mut writer, previous, key, &matrix[key]),
+                None => rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut windows)?,
+            }
+        }
+        let outcome = self.finish(writer, counters)?;
+        let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
         drop(previous);
+        counters.compared = Compared {
+            mirror: counters.mirror.clone(),
+            version,
+            program: env!("CARGO_PKG_VERSION").into(),
+            lists: matrix::artifact_keys(&matrix).count() as u64,
+            windows,
+        };
+        self.keep(counters)?;
         if outcome.version.is_some() {
             prune::prune(&self.view_dir, now.as_second(), &self.site.keep)?;
         }
-        self.report(&mirror, outcome, refusals(&lists))
+        let holds = counters.holds.clone();
+        Ok(Report { rendered, holds, ..self.report(mirror, outcome, refusals(&lists))? })
+    }
+
+    /// Whether no list can differ from the served version: same mirror, same lists, and nothing has aged out.
+    fn is_quiet(&self, previous: &Opened, matrix: &Matrix, counters: &Counters, publishing: &Publishing<'_>) -> bool {
+        let Compared { mirror, version, program, lists, windows } = &counters.compared;
+        let same = *mirror == counters.mirror
+            && *version == previous.manifest.version
+            && *program == env!("CARGO_PKG_VERSION")
+            && counters.holds.is_empty()
+            && publishing.view_holds.is_empty();
+        let artifacts = &previous.manifest.artifacts;
+        let still = |(age, (began, oldest)): (&String, &(i64, i64))| {
+            let since = AGES.iter().find(|known| known.name == age).map(|age| age.since(publishing.now, &self.zone));
+            since.is_some_and(|since| *began <= since && since <= *oldest)
+        };
+        same && matrix::artifact_keys(matrix).count() as u64 == *lists
+            && artifacts.len() as u64 == *lists
+            && matrix::artifact_keys(matrix).all(|key| artifacts.contains_key(&key))
+            && windows.iter().all(still)
+            && artifacts.values().all(|artifact| previous.is_intact(artifact))
+    }
+
+    /// Which feeds must not fall to zero yet. What is not held counts from now on.
+    fn decide_holds(&self, lists: &Lists, can_hold: bool, counters: &mut Counters, publishing: &Publishing<'_>) {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for ((slice, _), list) in &lists.lists {
+            if let Slice::Feed(name) = slice {
+                *counts.entry(name.to_string()).or_default() += list.count() as u64;
+            }
+        }
+        let reasons = if can_hold { holds::of_feeds(&counters.feeds, &counts) } else { holds::Reasons::new() };
+        let How { full, release } = publishing.how;
+        let mut held = holds::holding(reasons, &counters.holds, full, release, publishing.now.as_second());
+        for (feed, count) in counts {
+            if !held.contains_key(&holds::feed_key(&feed)) {
+                counters.feeds.insert(feed, count);
+            }
+        }
+        held.extend(publishing.view_holds.clone());
+        self.log_holds(&counters.holds, &held);
+        counters.holds = held;
+    }
+
+    fn log_holds(&self, before: &BTreeMap<String, Hold>, now: &BTreeMap<String, Hold>) {
+        let view = &self.site.view;
+        for hold in now.iter().filter(|(key, _)| !before.contains_key(*key)).map(|(_, hold)| hold) {
+            let site = view.site();
+            tracing::warn!(%view, "held: {}; confirmed by the next full pull or `cratos release {site}`", hold.text);
+        }
+        for key in before.keys().filter(|key| !now.contains_key(*key)) {
+            tracing::info!(%view, "no longer held: {key}");
+        }
     }
 
     /// Adds lists on demand to what is published.
     pub(super) fn publish_wanted(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Report, StageError> {
         // The lock first: the lists must come from the mirror of the version they are added to, not from an older one.
         let _publishing = lock(&self.publishing);
-        let mirror = self.mirror()?.ok_or(StageError::NoMirror)?;
+        let known = self.mirror()?.ok_or(StageError::NoMirror)?;
         let mut counters = self.counters()?;
         let matrix = {
             let mut on_demand = lock(&self.on_demand);
@@ -88,7 +276,7 @@ impl Inner {
             matrix
         };
         let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
-        let lists = select::lists(&mirror, &self.site.rules, &keys);
+        let lists = select::lists(&known.mirror, &self.site.rules, &keys);
         let previous = self.previous()?;
         let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
         let header = self.header(&counters, "on demand", kept, now)?;
@@ -96,18 +284,19 @@ impl Inner {
         for (key, artifact) in previous.iter().flat_map(|opened| &opened.manifest.artifacts) {
             writer.carry(key, artifact);
         }
+        let mut rendered = 0;
         for (key, list) in &lists.lists {
-            self.render(&mut writer, key, list, &matrix[key], now)?;
+            rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut Windows::new())?;
         }
         let outcome = self.finish(writer, &mut counters)?;
         self.keep(&mut counters)?;
-        self.report(&mirror, outcome, refusals(&lists))
+        Ok(Report { rendered, ..self.report(&known.mirror, outcome, refusals(&lists))? })
     }
 
     fn counters(&self) -> Result<Counters, StageError> {
         let mut counters = self.state.counters()?;
         if counters.lineage.is_empty() {
-            counters.lineage = lineage();
+            counters.lineage = uuid::Uuid::new_v4().to_string();
         }
         Ok(counters)
     }
@@ -149,41 +338,10 @@ impl Inner {
     fn finish(&self, writer: Writer<'_>, counters: &mut Counters) -> Result<Outcome, StageError> {
         writer.finish(&empty_forms(), |number| {
             counters.highest = number;
-            Ok(self.state.keep_counters(counters)?)
+            // Only the number: everything else is true once the version is in place.
+            let kept = Counters { highest: number, ..self.counters()? };
+            Ok(self.state.keep_counters(&kept)?)
         })
-    }
-
-    /// Every list to publish, and in which ages and formats.
-    fn matrix(&self) -> Matrix {
-        let publish = &self.site.publish;
-        let mut matrix = Matrix::new();
-        for feed in &publish.feeds {
-            for data_type in &publish.types {
-                let slots = matrix.entry((Slice::Feed(feed.as_str().into()), data_type.name)).or_default();
-                for age in &publish.ages {
-                    for format in &publish.formats {
-                        slots.insert((place_of(age), place_of_format(format)), false);
-                    }
-                }
-            }
-        }
-        for wanted in lock(&self.on_demand).keys() {
-            self.add_wanted(&mut matrix, wanted);
-        }
-        matrix
-    }
-
-    fn add_wanted(&self, matrix: &mut Matrix, wanted: &Wanted) {
-        let slice = Slice::Feed(wanted.feed.as_str().into());
-        if let (true, Some(data_type), Some(age), Some(format)) = (
-            self.site.rules.knows(&slice),
-            DataType::named(&wanted.data_type),
-            Age::named(&wanted.age),
-            Format::named(&wanted.format),
-        ) {
-            let slots = matrix.entry((slice, data_type.name)).or_default();
-            slots.entry((place_of(age), place_of_format(format))).or_insert(true);
-        }
     }
 
     fn drop_idle(&self, now: Timestamp) {
@@ -191,7 +349,8 @@ impl Inner {
         lock(&self.on_demand).retain(|_, asked| now.as_second().saturating_sub(*asked) <= idle);
     }
 
-    /// Renders one list in its ages and formats; ages with equal counts have equal content and share one body.
+    /// Renders one list in its ages and formats; ages are nested, so equal counts mean equal content, rendered once.
+    /// Returns the number of bodies that were made.
     fn render(
         &self,
         writer: &mut Writer<'_>,
@@ -199,14 +358,24 @@ impl Inner {
         list: &List,
         slots: &Slots,
         now: Timestamp,
-    ) -> Result<(), StageError> {
-        let mut bodies: BTreeMap<(usize, usize), Arc<Vec<u8>>> = BTreeMap::new();
+        windows: &mut Windows,
+    ) -> Result<u64, StageError> {
+        // Per format the body of the age before, and no more: all ages of a large list at once would fill the memory.
+        let mut last: BTreeMap<usize, (usize, Arc<Vec<u8>>)> = BTreeMap::new();
         let largest = slots.keys().next_back().copied();
+        let mut made = 0;
         for (slot @ (age, format), on_demand) in slots {
             let (age, form) = (&AGES[*age], &FORMATS[*format]);
             let since = age.since(now, &self.zone);
+            let oldest = list.oldest_since(since).unwrap_or(i64::MAX);
+            let window = windows.entry(age.name.to_owned()).or_insert((since, oldest));
+            window.1 = window.1.min(oldest);
             let entries = list.count_since(since);
-            let body = bodies.entry((entries, *format)).or_insert_with(|| Arc::new(form.body(list.since(since))));
+            if last.get(format).is_none_or(|(count, _)| *count != entries) {
+                last.remove(format);
+                made += 1;
+            }
+            let (_, body) = last.entry(*format).or_insert_with(|| (entries, Arc::new(form.body(list.since(since)))));
             let rendered = Rendered {
                 feed: slice.to_string(),
                 data_type,
@@ -218,7 +387,7 @@ impl Inner {
             };
             writer.add(&rendered, Some(*slot) == largest)?;
         }
-        Ok(())
+        Ok(made)
     }
 
     fn report(
@@ -231,27 +400,37 @@ impl Inner {
         Ok(Report {
             version: outcome.version,
             events: mirror.event_count(),
-            read: 0,
             rows: mirror.rows(),
             malformed: mirror.malformed(),
             entries,
             changes: outcome.changes,
             refusals,
+            ..Report::default()
         })
     }
 }
 
-/// Place in AGES and in FORMATS → wanted by a request only.
-type Slots = BTreeMap<(usize, usize), bool>;
-/// Which lists, in which ages and formats.
-type Matrix = BTreeMap<ListKey, Slots>;
-
-fn place_of(age: &Age) -> usize {
-    AGES.iter().position(|other| other.name == age.name).unwrap_or(0)
+/// The lists of a feed that is held, as they are served.
+fn carry(writer: &mut Writer<'_>, previous: &Opened, list: &ListKey, slots: &Slots) {
+    for slot in slots.keys() {
+        let key = matrix::artifact_key(list, *slot);
+        if let Some(artifact) = previous.manifest.artifacts.get(&key) {
+            writer.carry(&key, artifact);
+        }
+    }
 }
 
-fn place_of_format(format: &Format) -> usize {
-    FORMATS.iter().position(|other| other.name == format.name).unwrap_or(0)
+/// Nothing changed: what there is.
+fn quiet_report(mirror: &Mirror, previous: &Opened) -> Report {
+    Report {
+        events: mirror.event_count(),
+        rows: mirror.rows(),
+        malformed: mirror.malformed(),
+        entries: previous.manifest.entries(),
+        changes: previous.manifest.unchanged(),
+        refusals: previous.manifest.refusals.clone(),
+        ..Report::default()
+    }
 }
 
 fn refusals(lists: &Lists) -> BTreeMap<String, BTreeMap<String, u64>> {
@@ -266,10 +445,6 @@ fn empty_forms() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         FORMATS.iter().map(|format| (data_type.name, format.extension, format.body(std::iter::empty())))
     };
     TYPES.iter().flat_map(of).collect()
-}
-
-fn lineage() -> String {
-    uuid::Uuid::new_v4().to_string()
 }
 
 pub(super) fn wanted(kept: &OnDemand) -> Wanted {

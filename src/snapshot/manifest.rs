@@ -80,13 +80,27 @@ pub struct Artifact {
 impl Manifest {
     /// Indicators in all lists of the largest age, each list once.
     pub fn entries(&self) -> u64 {
+        self.largest().values().sum()
+    }
+
+    /// Every list that has entries, as one that did not change.
+    pub fn unchanged(&self) -> BTreeMap<String, Change> {
+        let named = |(list, entries): (&str, u64)| {
+            let list = list.strip_prefix("feed/").unwrap_or(list).to_owned();
+            (entries > 0).then_some((list, Change { entries, ..Change::default() }))
+        };
+        self.largest().into_iter().filter_map(named).collect()
+    }
+
+    /// List → its entries at the largest age.
+    fn largest(&self) -> BTreeMap<&str, u64> {
         let mut largest: BTreeMap<&str, u64> = BTreeMap::new();
         for (key, artifact) in &self.artifacts {
             let list = key.rsplit_once('/').map_or(&**key, |(list, _)| list);
             let entries = largest.entry(list).or_default();
             *entries = artifact.entries.max(*entries);
         }
-        largest.values().sum()
+        largest
     }
 }
 
@@ -98,6 +112,16 @@ pub struct Opened {
     /// Its folder, named by number, not through `current`.
     pub dir: PathBuf,
     _lease: File,
+}
+
+impl Opened {
+    /// Whether a file of this version, and its compressed sibling, are there at full length. One that is not is written
+    /// anew, so a lost file heals with the next refresh instead of failing all of them.
+    pub fn is_intact(&self, artifact: &Artifact) -> bool {
+        let has = |path: &str, bytes: u64| std::fs::metadata(self.dir.join(path)).is_ok_and(|meta| meta.len() == bytes);
+        let gzip = artifact.gzip_bytes;
+        has(&artifact.path, artifact.bytes) && gzip.is_none_or(|bytes| has(&layout::gzip_path(&artifact.path), bytes))
+    }
 }
 
 /// Opens the version `current` points to. `Ok(None)`: nothing was published yet.

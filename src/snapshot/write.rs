@@ -98,7 +98,8 @@ impl<'a> Writer<'a> {
             None => self.header.created_at,
         };
         let was_file = previous.is_some_and(|old| old.path == key);
-        let is_damaged = was_file && previous.is_some_and(|old| !self.is_intact(old));
+        let is_damaged =
+            was_file && previous.is_some_and(|old| !self.previous.is_some_and(|opened| opened.is_intact(old)));
         let mut artifact = Artifact {
             path: key.clone(),
             sha256,
@@ -120,14 +121,6 @@ impl<'a> Writer<'a> {
         self.changed |= previous != Some(&artifact) || is_damaged;
         self.artifacts.insert(key, artifact);
         Ok(())
-    }
-
-    /// Whether a file of the version before, and its compressed sibling, are there at full length. One that is not is
-    /// written anew, so a lost file heals with the next refresh instead of failing all of them.
-    fn is_intact(&self, old: &Artifact) -> bool {
-        let Some(previous) = self.previous else { return false };
-        let has = |path: &str, bytes: u64| fs::metadata(previous.dir.join(path)).is_ok_and(|meta| meta.len() == bytes);
-        has(&old.path, old.bytes) && old.gzip_bytes.is_none_or(|bytes| has(&layout::gzip_path(&old.path), bytes))
     }
 
     /// Writes a changed body, or links it to one of this version with the same content and time.

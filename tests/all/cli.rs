@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::cmd::{self, Server};
 use crate::dir::{self, AUTH_KEY, BLOCK, Dir, SALT, SITE, now, token_keys};
-use crate::feed::{Attribute, Event};
+use crate::feed::{self, Attribute, Event};
 
 #[test]
 fn check_tells_every_mistake_at_once_and_where() {
@@ -59,12 +59,18 @@ fn init_never_overwrites() {
 }
 
 #[test]
-fn refresh_beside_serve_says_so() {
+fn refresh_beside_serve_asks_that_one() {
     let dir = Dir::new("");
     dir.publish(&[]);
-    let _server = Server::start(&dir);
-    let said = dir.run(&["refresh"]).with_code(1).err;
-    assert!(said.contains("another cratos works in"), "{said}");
+    let server = Server::start(&dir);
+    feed::write(&dir.feed(), &[Event::new(1, &[BLOCK], vec![Attribute::new("ip-dst", "192.0.2.1", now() - 600)])]);
+    let ended = dir.run(&["refresh", SITE]).good();
+    assert!(ended.err.contains("another cratos works here"), "{}", ended.err);
+    assert!(ended.out.contains("block  ipv4") && ended.out.contains("version 2"), "{}", ended.out);
+    let token = dir::token(SITE, dir::AUTH_KEY, "2099-01-01");
+    let answer = crate::http::get(server.port, &format!("/v1/feed/block/type/ipv4/age/1w/output/txt?token={token}"));
+    assert_eq!((answer.status, answer.text().as_str()), (200, "192.0.2.1"));
+    assert!(fs::read_dir(dir.path().join("state/orders")).unwrap().next().is_none(), "nothing is left over");
 }
 
 #[test]

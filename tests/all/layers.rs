@@ -16,8 +16,11 @@ const MAY: &[(&str, &[&str])] = &[
     ("view", &[]),
     ("demand", &["view"]),
     ("token", &["view"]),
-    ("status", &["view"]),
+    ("expiry", &[]),
+    ("probe", &["config", "fetch", "index", "view"]),
+    ("status", &["expiry", "view"]),
     ("state", &["view"]),
+    ("orders", &[]),
     (
         "config",
         &[
@@ -34,7 +37,7 @@ const MAY: &[(&str, &[&str])] = &[
     ),
     // `demand::Wanted` is how a list on demand is named, by whoever asks for it and by whoever makes it.
     ("refresh", &["config", "fetch", "index", "render", "snapshot", "view", "state", "status", "demand::Wanted"]),
-    ("schedule", &["refresh", "config", "demand", "view", "status"]),
+    ("schedule", &["refresh", "config", "demand", "orders", "state::Hold", "view", "status"]),
     ("daemon", &["schedule", "web", "config", "snapshot", "status", "token", "demand", "view", "state"]),
     // The demo's self-check is a request of its own and goes through `fetch::client`; tables name sources and access.
     (
@@ -42,6 +45,7 @@ const MAY: &[(&str, &[&str])] = &[
         &[
             "daemon",
             "refresh",
+            "orders",
             "token",
             "snapshot",
             "config",
@@ -51,6 +55,7 @@ const MAY: &[(&str, &[&str])] = &[
             "fetch::Source",
             "fetch::FetchError",
             "fetch::client",
+            "fetch::tls::Trust",
             "web::SiteAccess",
         ],
     ),

@@ -6,11 +6,13 @@ mod cmd;
 mod dir;
 mod feed;
 mod http;
+mod misp;
 mod recorded;
 
 mod ages;
 mod formats;
 mod layers;
+mod samples;
 mod tokens;
 mod values;
 

@@ -1,0 +1,73 @@
+//! Which lists a view publishes, in which ages and formats: what the site file says, and what was asked for.
+//!
+//! In: the site and the lists on demand. Out: a [`Matrix`].
+//!
+//! Invariants: only what exists at this site is in it.
+
+use std::collections::BTreeMap;
+
+use super::{Inner, lock};
+use crate::demand::Wanted;
+use crate::index::select::ListKey;
+use crate::index::{AGES, Age, DataType, Slice};
+use crate::render::{FORMATS, Format};
+use crate::snapshot::layout;
+
+/// Place in AGES and in FORMATS → wanted by a request only.
+pub(super) type Slots = BTreeMap<(usize, usize), bool>;
+/// Which lists, in which ages and formats.
+pub(super) type Matrix = BTreeMap<ListKey, Slots>;
+
+/// Key of an artifact.
+pub(super) fn artifact_key((slice, data_type): &ListKey, (age, format): (usize, usize)) -> String {
+    layout::feed_key(&slice.to_string(), data_type, AGES[age].name, FORMATS[format].extension)
+}
+
+/// Every artifact key of a matrix.
+pub(super) fn artifact_keys(matrix: &Matrix) -> impl Iterator<Item = String> {
+    matrix.iter().flat_map(|(list, slots)| slots.keys().map(move |slot| artifact_key(list, *slot)))
+}
+
+impl Inner {
+    /// Every list to publish, and in which ages and formats.
+    pub(super) fn matrix(&self) -> Matrix {
+        let publish = &self.site.publish;
+        let mut matrix = Matrix::new();
+        for feed in &publish.feeds {
+            for data_type in &publish.types {
+                let slots = matrix.entry((Slice::Feed(feed.as_str().into()), data_type.name)).or_default();
+                for age in &publish.ages {
+                    for format in &publish.formats {
+                        slots.insert((place_of(age), place_of_format(format)), false);
+                    }
+                }
+            }
+        }
+        for wanted in lock(&self.on_demand).keys() {
+            self.add_wanted(&mut matrix, wanted);
+        }
+        matrix
+    }
+
+    /// Adds a list on demand, if there is such a list.
+    pub(super) fn add_wanted(&self, matrix: &mut Matrix, wanted: &Wanted) {
+        let slice = Slice::Feed(wanted.feed.as_str().into());
+        if let (true, Some(data_type), Some(age), Some(format)) = (
+            self.site.rules.knows(&slice),
+            DataType::named(&wanted.data_type),
+            Age::named(&wanted.age),
+            Format::named(&wanted.format),
+        ) {
+            let slots = matrix.entry((slice, data_type.name)).or_default();
+            slots.entry((place_of(age), place_of_format(format))).or_insert(true);
+        }
+    }
+}
+
+fn place_of(age: &Age) -> usize {
+    AGES.iter().position(|other| other.name == age.name).unwrap_or(0)
+}
+
+fn place_of_format(format: &Format) -> usize {
+    FORMATS.iter().position(|other| other.name == format.name).unwrap_or(0)
+}

@@ -1,0 +1,248 @@
+//! When what is refreshed: per view at its period or cron line, wishes in between; never two refreshes of a view at once, and
+//! never two pulls from one MISP.
+//!
+//! In: the configuration (and newer ones), wishes, orders of other commands, the stop signal. Out: calls of [`Publisher`], a
+//! word to the daemon for every new version, lines on the status board.
+//!
+//! | file | answers |
+//! |---|---|
+//! | `mod.rs` | the loop, and what it starts |
+//! | `lane.rs` | one view: when it is due |
+//! | `ended.rs` | what follows from what has ended |
+//!
+//! The trigger is tokio-cron-scheduler: one UTC job per second that only says "look". What is due, single flight, back-off
+//! and the watchdog are decided here, in one task that owns all lanes; nothing needs a lock. Should the trigger die, the
+//! loop looks by itself.
+//!
+//! Invariants: a failed refresh keeps what is served but for the ages, is logged once and shows on the board; wishes are
+//! answered from the mirror beside a refresh that hangs; at most one version per second exists because of wishes.
+
+mod ended;
+mod lane;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::config::{Config, Site};
+use crate::demand::{Answer, Demand, Wish};
+use crate::orders::{self, Outcome};
+use crate::refresh::{How, Publisher, RefreshError, Report};
+use crate::status::{Board, State};
+use crate::view::ViewId;
+
+use lane::Lane;
+
+/// Refreshes at the same time, all views together.
+const PARALLEL: usize = 2;
+
+/// Told after every new version, before the wishes that caused it are answered: view and its folder.
+pub type OnPublished = Arc<dyn Fn(&ViewId, &Path) + Send + Sync>;
+
+/// What the loop shares with the daemon.
+pub struct Shared {
+    /// Status of every view.
+    pub board: Arc<Board>,
+    /// Times of lists on demand.
+    pub demand: Arc<Demand>,
+    /// Called for every new version.
+    pub on_published: OnPublished,
+}
+
+enum Done {
+    Refresh(ViewId, Box<Refreshed>),
+    Wishes(ViewId, Box<Rendered>),
+}
+
+/// A refresh that ended. If it failed, what was published all the same because time went by.
+struct Refreshed {
+    result: Result<Report, RefreshError>,
+    expired: Option<Report>,
+}
+
+/// Lists on demand that were made, and those that cannot be made now.
+struct Rendered {
+    made: Vec<Wish>,
+    result: Result<Report, RefreshError>,
+    later: Vec<Wish>,
+}
+
+/// Runs until `stop`; refreshes under way are then given up (they change nothing that is served).
+pub async fn run(
+    config: Arc<Config>,
+    shared: Shared,
+    mut wishes: mpsc::Receiver<Wish>,
+    mut configs: mpsc::Receiver<Arc<Config>>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), JobSchedulerError> {
+    let (look, mut looks) = mpsc::channel(1);
+    let mut trigger = trigger(look).await?;
+    let mut state = Schedule {
+        lanes: HashMap::new(),
+        shared,
+        zone: config.timezone.clone(),
+        state_dir: config.state_dir.clone(),
+        permits: Arc::new(Semaphore::new(PARALLEL)),
+        tasks: JoinSet::new(),
+    };
+    state.configure(&config, Timestamp::now());
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(config) = configs.recv() => state.configure(&config, Timestamp::now()),
+            Some(wish) = wishes.recv() => state.take(wish),
+            Some(done) = state.tasks.join_next(), if !state.tasks.is_empty() => match done {
+                Ok(done) => state.ended(done, Timestamp::now()),
+                Err(error) => tracing::error!(%error, "a refresh ended in a panic"),
+            },
+            _ = looks.recv() => state.take_orders(),
+            () = tokio::time::sleep(Duration::from_secs(5)) => tracing::warn!("the trigger is late; looking without it"),
+        }
+        state.look(Timestamp::now());
+    }
+    state.tasks.shutdown().await;
+    trigger.shutdown().await
+}
+
+/// One job, every second: says "look", and never waits.
+async fn trigger(look: mpsc::Sender<()>) -> Result<JobScheduler, JobSchedulerError> {
+    let scheduler = JobScheduler::new().await?;
+    let job = Job::new_async("* * * * * *", move |_, _| {
+        // Full: the loop has not taken the last one yet, which says the same.
+        let _ = look.try_send(());
+        Box::pin(async {})
+    })?;
+    scheduler.add(job).await?;
+    scheduler.start().await?;
+    Ok(scheduler)
+}
+
+struct Schedule {
+    lanes: HashMap<ViewId, Lane>,
+    shared: Shared,
+    zone: jiff::tz::TimeZone,
+    state_dir: PathBuf,
+    permits: Arc<Semaphore>,
+    tasks: JoinSet<Done>,
+}
+
+impl Schedule {
+    /// Takes a configuration over: new sites start, changed ones start anew, removed ones end.
+    fn configure(&mut self, config: &Arc<Config>, now: Timestamp) {
+        self.zone = config.timezone.clone();
+        let sites: BTreeMap<ViewId, &Site> = config.good_sites().map(|site| (site.view.clone(), site)).collect();
+        let gone: Vec<ViewId> = self.lanes.keys().filter(|view| !sites.contains_key(view)).cloned().collect();
+        for view in gone {
+            self.lanes.remove(&view);
+            self.shared.board.remove(&view);
+        }
+        for (view, site) in sites {
+            match self.lanes.get_mut(&view) {
+                Some(lane) if lane.site == *site => {}
+                Some(lane) if !lane.is_idle() => lane.newer = Some(Arc::clone(config)),
+                _ => self.start(config, site, now),
+            }
+        }
+    }
+
+    fn start(&mut self, config: &Config, site: &Site, now: Timestamp) {
+        let publisher = match Publisher::open(config, site) {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                tracing::error!(view = %site.view, %error, "this view cannot be refreshed");
+                self.shared.board.update(&site.view, |status| {
+                    (status.state, status.last_error) = (State::Failing, Some(error.stage.to_string()));
+                });
+                return;
+            }
+        };
+        self.shared.demand.restore(&site.view, publisher.on_demand().into_iter().collect());
+        let changed = self.lanes.contains_key(&site.view);
+        let lane = Lane::new(publisher, site.clone(), &self.zone, now, changed);
+        self.shared.board.update(&site.view, |status| {
+            status.last_success = lane.publisher.last_success();
+            status.last_full = lane.publisher.last_full();
+            status.next = Some(lane.due.as_second());
+            if status.last_success.is_some() && status.version.is_some() {
+                status.state = State::Ok;
+            }
+            ended::show_holds(status, lane.publisher.holds());
+        });
+        self.lanes.insert(site.view.clone(), lane);
+    }
+
+    fn take(&mut self, wish: Wish) {
+        match self.lanes.get_mut(&wish.view) {
+            Some(lane) => lane.waiting.push(wish),
+            None => ended::answer(vec![wish], Answer::Later),
+        }
+    }
+
+    /// What other commands ask for. An order makes its view due.
+    fn take_orders(&mut self) {
+        for taken in orders::take(&self.state_dir) {
+            let lane = ViewId::main(&taken.order.site).and_then(|view| self.lanes.get_mut(&view));
+            match lane {
+                Some(lane) => lane.orders.push(taken),
+                None => {
+                    let text = format!("{}: the running cratos has no such site, or it is broken", taken.order.site);
+                    orders::answer(&self.state_dir, &taken, &Outcome::Failed(text));
+                }
+            }
+        }
+    }
+
+    /// Starts what is due; of the views of one MISP one at a time, the longest waiting first.
+    fn look(&mut self, now: Timestamp) {
+        let server = |lane: &Lane| lane.site.source.server().map(str::to_owned);
+        let mut busy: BTreeSet<String> =
+            self.lanes.values().filter(|lane| lane.running.is_some()).filter_map(server).collect();
+        let mut lanes: Vec<(&ViewId, &mut Lane)> = self.lanes.iter_mut().collect();
+        lanes.sort_by_key(|(view, lane)| (lane.due, view.to_string()));
+        for (view, lane) in lanes {
+            let is_due = lane.running.is_none() && (lane.due <= now || !lane.orders.is_empty());
+            if is_due && server(lane).is_none_or(|server| busy.insert(server)) {
+                let how = lane.begin(now);
+                lane.publisher.note_asked(self.shared.demand.last_asked(view));
+                self.tasks.spawn(refresh(lane.publisher.clone(), how, Arc::clone(&self.permits)));
+            }
+            if !lane.rendering && !lane.waiting.is_empty() && lane.rendered_at < now.as_second() {
+                lane.rendering = true;
+                lane.rendered_at = now.as_second();
+                self.tasks.spawn(render(lane.publisher.clone(), std::mem::take(&mut lane.waiting)));
+            }
+            lane.watch(&self.shared.board, view, now);
+        }
+    }
+}
+
+async fn refresh(publisher: Publisher, how: How, permits: Arc<Semaphore>) -> Done {
+    // The semaphore is never closed; without a permit the refresh would only be one too many at once.
+    let _permit = permits.acquire().await.ok();
+    let result = publisher.refresh(how, Timestamp::now(), Arc::new(|_, _| {})).await;
+    // With the source away ages go on expiring. Err: nothing is known yet.
+    let expired = if result.is_err() { publisher.expire(Timestamp::now()).await.ok() } else { None };
+    Done::Refresh(publisher.view().clone(), Box::new(Refreshed { result, expired }))
+}
+
+async fn render(publisher: Publisher, wishes: Vec<Wish>) -> Done {
+    let view = publisher.view().clone();
+    let can = publisher.can_render(wishes.iter().map(|wish| wish.wanted.clone()).collect()).await;
+    let mut can = can.unwrap_or_default().into_iter();
+    let (made, later): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(|_| can.next() == Some(true));
+    let result = if made.is_empty() {
+        Ok(Report::default())
+    } else {
+        publisher.render_wanted(made.iter().map(|wish| wish.wanted.clone()).collect(), Timestamp::now()).await
+    };
+    Done::Wishes(view, Box::new(Rendered { made, result, later }))
+}
