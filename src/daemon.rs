@@ -52,6 +52,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), DaemonError> {
     let _lock = Lock::take(&config.state_dir)?;
+    // Watched from the first moment: a file that changes while everything is built must not be missed.
+    let changes = Changes::watch(&config);
     config.notes.iter().for_each(|note| tracing::info!("{note}"));
     let config = Arc::new(config);
     let board = Arc::new(Board::default());
@@ -77,7 +79,7 @@ pub async fn serve(
     };
     let shared = Shared { board: board.clone(), demand, on_published };
     let mut publishing = tokio::spawn(schedule::run(config.clone(), shared, wishes, configs, until(stopped.clone())));
-    let reloading = tokio::spawn(reload(config, front.clone(), board, newer, until(stopped.clone())));
+    let reloading = tokio::spawn(reload(config, changes, front.clone(), board, newer, until(stopped.clone())));
     let serving = server::serve(front, listener, until(stopped));
     tokio::pin!(serving, stop);
     let ended = tokio::select! {
@@ -146,28 +148,42 @@ fn show(front: &Front, view: &ViewId, dir: &Path) {
     }
 }
 
+/// Files of the configuration that changed.
+struct Changes {
+    signal: mpsc::Receiver<()>,
+    _guard: Option<config::watch::Guard>,
+}
+
+impl Changes {
+    fn watch(config: &Config) -> Self {
+        let (changed, signal) = mpsc::channel(1);
+        let dirs =
+            ["config", "sites"].map(|name| config.dir.join(name)).into_iter().filter(|dir| dir.is_dir()).collect();
+        let on_change = move || {
+            // Full: one is waiting already.
+            let _ = changed.try_send(());
+        };
+        let guard = config::watch::changes(dirs, on_change)
+            .map_err(|error| tracing::warn!(%error, "changed files are not noticed; send SIGHUP"));
+        Self { signal, _guard: guard.ok() }
+    }
+}
+
 /// Waits for changed files or SIGHUP and takes the new configuration over, if it checks.
 async fn reload(
     mut running: Arc<Config>,
+    mut changes: Changes,
     front: Arc<Front>,
     board: Arc<Board>,
     newer: mpsc::Sender<Arc<Config>>,
     stop: impl Future<Output = ()>,
 ) {
-    let (changed, mut changes) = mpsc::channel(1);
-    let dirs = ["config", "sites"].map(|name| running.dir.join(name)).into_iter().filter(|dir| dir.is_dir()).collect();
-    let on_change = move || {
-        // Full: one is waiting already.
-        let _ = changed.try_send(());
-    };
-    let _guard = config::watch::changes(dirs, on_change)
-        .map_err(|error| tracing::warn!(%error, "changed files are not noticed; send SIGHUP"));
     let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
     tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => return,
-            Some(()) = changes.recv() => {}
+            Some(()) = changes.signal.recv() => {}
             Some(()) = hangup.recv() => {}
         }
         let dir = running.dir.clone();

@@ -17,8 +17,9 @@
 //! | [`web`] | a request | the answer, from a table in memory and files on disk |
 //!
 //! The loose files drive the road: [`refresh`] does one view once and is the only place that names all four middle stages;
-//! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands.
-//! [`view`], [`secret`], [`token`], [`demand`], [`status`], [`state`] and [`orders`] are what several of them name.
+//! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands; [`probe`] is what
+//! they ask a MISP outside of a refresh. [`view`], [`secret`], [`token`], [`demand`], [`status`], [`expiry`], [`state`] and
+//! [`orders`] are what several of them name.
 //!
 //! A newcomer reads `refresh/mod.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
 //! `snapshot/layout.rs` (what lies on disk).

@@ -1,5 +1,5 @@
 //! `cratos check`. In: all files of the configuration. Out: every mistake (stderr, exit 2), or a table of what the
-//! files mean (stdout).
+//! files mean (stdout); with `--online` also what each MISP says.
 //!
 //! Invariant: shows no secret; a mistake's excerpt of the file is shown on a terminal only.
 
@@ -7,21 +7,30 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::Failure;
+use super::{Failure, online};
 use crate::config::{self, Config, ConfigErrors, Publish, Site, SiteState};
 use crate::web::SiteAccess;
 
 /// Addresses named in one cell of the table.
 const SHOWN: usize = 3;
 
+/// Arguments of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Then ask each MISP: its version, whose the key is and when it ends, and which of the site's tags exist there.
+    #[arg(long)]
+    pub online: bool,
+}
+
 /// Checks everything.
-pub fn run(dir: &Path) -> Result<(), Failure> {
+pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let config = super::load(dir)?;
     let mistakes = config::check::mistakes(&config);
     if !mistakes.is_empty() {
         return Err(Failure::Config(ConfigErrors(mistakes)));
     }
-    super::say(&summary(&config))
+    super::say(&summary(&config))?;
+    if args.online { online::check(&config) } else { Ok(()) }
 }
 
 fn summary(config: &Config) -> String {

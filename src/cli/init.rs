@@ -1,5 +1,5 @@
-//! `cratos init`: a first configuration. In: a folder, and perhaps the name of a site and the place of its feed. Out:
-//! `config/config.yaml`, `sites/<fqdn>.yaml`, `feeds-out/.gitignore`.
+//! `cratos init`: a first configuration. In: a folder, and perhaps the name of a site and the place of its feed, or its
+//! MISP. Out: `config/config.yaml`, `sites/<fqdn>.yaml`, `feeds-out/.gitignore`.
 //!
 //! Invariants: a file that exists is never touched; files that hold secrets have mode 0600 from the first moment; every
 //! secret is fresh from the system's random numbers.
@@ -12,11 +12,19 @@ use std::path::Path;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::Failure;
+use super::{Failure, init_misp};
 use crate::view;
 
 /// The commented configuration that is the reference of all settings.
 const SHIPPED: &str = include_str!("../../config/config.yaml");
+/// The end of every site file.
+pub(crate) const READERS: &str = r#"# Addresses that may read this site.
+allowed_ips:
+  - "127.0.0.1/32"
+  - "::1/128"
+# SHA-256 of tokens that no longer open anything; `cratos token hash` prints the line.
+blacklisted_api_tokens: []
+"#;
 /// Keeps published lists out of git.
 const IGNORE: &str = "*\n!.gitignore\n";
 
@@ -29,20 +37,25 @@ pub struct Args {
     /// Folder or URL of the MISP feed the site reads.
     #[arg(long, value_name = "PLACE", requires = "site")]
     pub feed: Option<String>,
+    /// The MISP the site reads.
+    #[command(flatten)]
+    pub misp: init_misp::MispArgs,
 }
 
 /// Writes what is not there yet.
 pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
+    if let Some(site) = args.site.as_ref().filter(|site| !view::is_site_name(site)) {
+        return Err(Failure::Usage(format!("{site:?} is no name for a site: use the host name of its MISP")));
+    }
+    let site_file = match (init_misp::site_file(dir, args.site.as_deref(), &args.misp)?, &args.site) {
+        (None, Some(site)) => Some((format!("sites/{site}.yaml"), site_text(args.feed.as_deref())?)),
+        (site_file, _) => site_file,
+    };
     let mut files = vec![
         ("config/config.yaml".to_owned(), config_text()?, 0o600),
         ("feeds-out/.gitignore".to_owned(), Zeroizing::new(IGNORE.to_owned()), 0o644),
     ];
-    if let Some(site) = &args.site {
-        if !view::is_site_name(site) {
-            return Err(Failure::Usage(format!("{site:?} is no name for a site: use the host name of its MISP")));
-        }
-        files.push((format!("sites/{site}.yaml"), site_text(args.feed.as_deref())?, 0o600));
-    }
+    files.extend(site_file.map(|(name, text)| (name, text, 0o600)));
     let mut written = 0;
     for (name, text, mode) in &files {
         if write_new(&dir.join(name), text, *mode)? {
@@ -105,9 +118,7 @@ fn site_text(feed: Option<&str>) -> Result<Zeroizing<String>, Failure> {
          # Further feeds: a name and its tag; one that starts with a colon is appended to the tag above.\n\
          custom_feeds: {{}}\n\
          {source}# How often to look for changes.\nrefresh: 5m\n\
-         # Addresses that may read this site.\nallowed_ips:\n  - \"127.0.0.1/32\"\n  - \"::1/128\"\n\
-         # SHA-256 of tokens that no longer open anything; `cratos token hash` prints the line.\n\
-         blacklisted_api_tokens: []\n"
+         {READERS}"
     )))
 }
 

@@ -6,9 +6,11 @@
 //! | [`serve`] | `serve`: refresh on schedule and answer requests until a signal |
 //! | [`refresh`] | `refresh`: pull and publish once; `release`: publish what is held |
 //! | [`check`] | `check`: every mistake of the configuration, or what it means |
+//! | [`online`] | `check --online`: what each MISP says |
 //! | [`token`] | `token issue`, `inspect`, `hash` |
 //! | [`versions`] | `versions list` |
 //! | [`init`] | `init`: a first configuration |
+//! | [`init_misp`] | `init --misp`: with a site that reads a MISP |
 //! | [`demo`] | `demo`: all of it with made-up events |
 //! | [`demo_feed`] | its feed |
 //! | [`demo_guide`] | its text and self-check |
@@ -21,6 +23,8 @@ pub mod demo;
 pub mod demo_feed;
 pub mod demo_guide;
 pub mod init;
+pub mod init_misp;
+pub mod online;
 pub mod refresh;
 pub mod serve;
 pub mod token;
@@ -72,7 +76,7 @@ pub enum Command {
     /// Publish what is held: lists that fell to zero, or a view whose false-positive tag vanished.
     Release(refresh::ReleaseArgs),
     /// Check every file of the configuration and show what it means.
-    Check,
+    Check(check::Args),
     /// Make tokens, look into them, revoke them.
     #[command(subcommand)]
     Token(token::Action),
@@ -140,7 +144,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve => serve::run(dir),
         Command::Refresh(args) => refresh::run(dir, args),
         Command::Release(args) => refresh::release(dir, args),
-        Command::Check => check::run(dir),
+        Command::Check(args) => check::run(dir, args),
         Command::Token(action) => token::run(dir, action),
         Command::Versions(action) => versions::run(dir, action),
         Command::Init(args) => init::run(dir, args),

@@ -194,7 +194,7 @@ fn today(config: &Config) -> Date {
 }
 
 /// A short secret from a file, or from stdin (`-`), without the white space around it.
-fn read_secret(place: &Path) -> Result<Secret, Failure> {
+pub(crate) fn read_secret(place: &Path) -> Result<Secret, Failure> {
     let stdin = place == Path::new("-");
     let shown = if stdin { "stdin".to_owned() } else { place.display().to_string() };
     let mut text = Zeroizing::new(String::new());

@@ -15,7 +15,7 @@ use super::mistake::{ConfigErrors, Mistake};
 use super::section::Section;
 use super::settings::{self, Common};
 use super::sites::{self, Shared};
-use super::{Config, SiteState};
+use super::{Config, Site, SiteState};
 use crate::index::{AGES, ANY, FORTY_TWO, TAG_FEEDS, TYPES, TypeRule};
 use crate::render::FORMATS;
 use crate::secret::Secret;
@@ -52,6 +52,28 @@ pub fn load(dir: &Path) -> Result<Config, ConfigErrors> {
             Err(ConfigErrors(mistakes))
         }
     }
+}
+
+/// One site from the text of its file, which need not exist yet. What `config.yaml` and `mappings.yaml` say counts if they
+/// are there.
+pub fn site_from_text(dir: &Path, name: &str, text: &str) -> Result<Site, ConfigErrors> {
+    let (mut mistakes, mut notes) = (Vec::new(), Vec::new());
+    let common = match dir.join(MAIN_FILE).exists() {
+        true => global(dir, &mut mistakes, &mut notes).1,
+        false => Common::default(),
+    };
+    let types = mappings(dir, &mut mistakes, &mut notes);
+    let shared = Shared { dir, common: &common, types: &types };
+    let shown = format!("{SITES_DIR}/{name}.yaml");
+    let checked = Document::parse(text.to_owned(), &shown)
+        .map_err(|mistake| vec![mistake])
+        .and_then(|document| sites::read(&document, name, &shown, &shared));
+    match checked {
+        Ok(checked) if mistakes.is_empty() => return Ok(checked.site),
+        Ok(_) => {}
+        Err(more) => mistakes.extend(more),
+    }
+    Err(ConfigErrors(mistakes))
 }
 
 /// The mistakes of all broken sites.

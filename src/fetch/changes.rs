@@ -111,12 +111,14 @@ const TARGET: u64 = 4000;
 /// Events per batch: as a number in SQL's IN, and as bytes of a request.
 const MAX_EVENTS: usize = 1000;
 
-impl Batching {
+impl Default for Batching {
     /// Nothing is known of the events yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { events: 0, rows: 0, size: 64 }
     }
+}
 
+impl Batching {
     /// Events of the next batch.
     pub fn size(&self) -> usize {
         self.size
@@ -194,7 +196,7 @@ mod tests {
 
     #[test]
     fn batches_follow_the_size_of_events() {
-        let mut batching = Batching::new();
+        let mut batching = Batching::default();
         batching.learn(64, 640);
         assert_eq!(batching.size(), 256);
         batching.learn(256, 100_000);

@@ -197,7 +197,7 @@ impl Pull<'_> {
         let nothing = Known::new();
         let known = if self.everything { &nothing } else { &self.question.known };
         let mut to_read = changes::to_read(&index, known, false_positives);
-        let mut batching = Batching::new();
+        let mut batching = Batching::default();
         let mut batches: Vec<Vec<Uuid>> = Vec::new();
         let mut read = BTreeSet::new();
         let mut round = 0;

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `pull.rs` | what is known → a question → a new mirror |
 //! | [`holds`] | what must not be published yet |
-//! | `publish.rs` | mirror kept → lists → version → counters |
+//! | `take_over.rs` | a pull is taken over, or held |
+//! | `publish.rs` | lists → version → counters |
 //! | `matrix.rs` | which lists, in which ages and formats |
 //!
 //! Order: pull (nothing is locked, it may take minutes) → holds → mirror kept → lists → version → counters. A crash between
@@ -17,6 +18,7 @@ pub mod holds;
 mod matrix;
 mod publish;
 mod pull;
+mod take_over;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

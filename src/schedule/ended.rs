@@ -15,7 +15,7 @@ use crate::demand::{Answer, Wish};
 use crate::orders::{self, Outcome};
 use crate::refresh::{RefreshError, Report};
 use crate::state::Hold;
-use crate::status::{Held, State, ViewStatus};
+use crate::status::{Board, Held, State, ViewStatus};
 use crate::view::ViewId;
 
 impl Schedule {
@@ -80,6 +80,7 @@ impl Schedule {
                 let Report { version, events, read, full, .. } = report;
                 tracing::info!(%view, ?version, events, read, full, "refreshed");
                 self.shared.board.update(view, |status| succeeded(status, report, lane.due, now));
+                note_ends(&self.shared.board, view, report, now);
                 Outcome::Done(serde_json::to_value(report).unwrap_or_default())
             }
             Err(error) => {
@@ -119,6 +120,14 @@ fn succeeded(status: &mut ViewStatus, report: &Report, due: Timestamp, now: Time
     status.state = State::Ok;
     (status.last_error, status.failing_since, status.next) = (None, None, Some(due.as_second()));
     show_holds(status, report.holds.clone());
+}
+
+/// When key and certificate end, if the source was asked; the board warns of it.
+fn note_ends(board: &Board, view: &ViewId, report: &Report, now: Timestamp) {
+    let Some(server) = &report.server else { return };
+    for (what, ends) in [("MISP key", server.key_ends()), ("MISP certificate", server.certificate_ends())] {
+        board.note_end(view, what, ends.unwrap_or(i64::MAX), now.as_second());
+    }
 }
 
 fn failed(status: &mut ViewStatus, error: &RefreshError, failures: u64, due: Timestamp, now: Timestamp) {

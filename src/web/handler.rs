@@ -25,6 +25,7 @@ use super::params::{self, List, Words};
 use super::route::{self, FeedPath, Route};
 use super::{Settings, SiteSettings};
 use crate::demand::Answer;
+use crate::expiry;
 use crate::view::ViewId;
 
 /// How long a request waits for a list on demand.
@@ -76,9 +77,21 @@ async fn feed(
         .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;
     check_defined(grant.site, &list)?;
     let view = grant.view()?;
+    note_end(front, settings, &view, &grant, now);
     let table = find(front, &view, &list, &grant, now).await?;
     let entry = table.entry(&list.key).ok_or_else(|| preparing(grant.site))?;
     deliver(request, &table, entry, grant.site, now).await
+}
+
+/// A token that ends soon shows on the board, from when it is seen in use. It ends at 00:00 of its date.
+fn note_end(front: &Front, settings: &Settings, view: &ViewId, grant: &Grant<'_>, now: Timestamp) {
+    let midnight = grant.token.claims.expires.to_zoned_datetime(settings.timezone.clone());
+    let Ok(ends) = midnight.map(|midnight| midnight.timestamp().as_second()) else { return };
+    let now = now.as_second();
+    // Most tokens end much later: for them this is all, without a lock.
+    if expiry::step(now, ends).is_some() {
+        front.board().note_end(view, &format!("token {}", grant.token.short_id()), ends, now);
+    }
 }
 
 fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {

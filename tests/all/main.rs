@@ -8,6 +8,7 @@ mod feed;
 mod http;
 mod misp;
 mod recorded;
+mod tls;
 
 mod ages;
 mod formats;
@@ -24,5 +25,6 @@ mod conditional;
 mod web;
 
 mod cli;
+mod online;
 
 mod regression;
