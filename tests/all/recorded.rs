@@ -1,13 +1,25 @@
-//! Reads the recorded rows of `tests/conformance/`: gzipped JSON lines.
+//! Reads the recorded rows of `tests/conformance/`: JSON or JSON lines, gzipped or xz-compressed.
 
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
 
-/// Every row of a file.
+/// Every row of a gzipped file of JSON lines.
 pub fn rows<T: DeserializeOwned>(gzipped: &[u8]) -> Vec<T> {
     let mut text = String::new();
     GzDecoder::new(gzipped).read_to_string(&mut text).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Every row of an xz-compressed file of JSON lines.
+pub fn xz_rows<T: DeserializeOwned>(compressed: &[u8]) -> Vec<T> {
+    xz_text(compressed).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// An xz-compressed text.
+pub fn xz_text(mut compressed: &[u8]) -> String {
+    let mut text = Vec::new();
+    lzma_rs::xz_decompress(&mut compressed, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
 }
