@@ -20,7 +20,7 @@ use crate::fetch::client::Limits;
 use crate::fetch::feed::{FeedSource, Place};
 use crate::fetch::misp::MispSource;
 use crate::fetch::tls::{self, Trust};
-use crate::index::{AGES, ANY, FORTY_TWO, Rules, TAG_FEEDS, TYPES, TagFeed, TypeRule};
+use crate::index::{AGES, ANY, Bounds, FORTY_TWO, Rules, TAG_FEEDS, TYPES, TagFeed, TypeRule};
 use crate::render::Format;
 use crate::secret::Secret;
 use crate::view::ViewId;
@@ -147,6 +147,7 @@ fn rules(section: &mut Section<'_>, types: &[TypeRule]) -> Option<Rules> {
     let custom = section.map("custom_feeds");
     let ignore_to_ids = section.texts("ignore_to_ids").unwrap_or_default();
     let ignore_to_ids: BTreeSet<String> = ignore_to_ids.into_iter().map(|item| item.text).collect();
+    let bounds = bounds(section);
     for (name, value) in custom.iter().flatten() {
         check_custom_name(section, name);
         if !value.text.is_empty() && value.text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -170,7 +171,14 @@ fn rules(section: &mut Section<'_>, types: &[TypeRule]) -> Option<Rules> {
         published_only: true,
     }));
     let false_positive = format!("{tag}:incident-classification=false-positive");
-    Some(Rules { feeds, false_positive, ignore_to_ids, types: types.to_vec() })
+    Some(Rules { feeds, false_positive, ignore_to_ids, types: types.to_vec(), bounds })
+}
+
+/// 32 expands no network, 0 any that fits into a list.
+fn bounds(section: &mut Section<'_>) -> Bounds {
+    let widest = section.integer("ipv4ext_widest", 0..=32).and_then(|prefix| u8::try_from(prefix).ok());
+    let default = Bounds::default();
+    Bounds { widest: widest.unwrap_or(default.widest), ..default }
 }
 
 fn check_custom_name(section: &mut Section<'_>, name: &Item) {

@@ -225,14 +225,14 @@ fn mistakes_in_names_of_a_site() {
 
 #[test]
 fn mappings_replace_the_built_in_types() {
-    let mappings = "output: [json]\nages: {1h: \"-1 hour\"}\ntypes:\n  url: [url, uri]\n  yara: [yara]\n";
+    let mappings = "output: [json]\nages: {1h: \"-1 hour\"}\ntypes:\n  url: [url, uri]\n  yara2: [yara]\n";
     let dir = folder(&[(MAIN_FILE, CONFIG), (MAPPINGS_FILE, mappings), ("sites/a.example.yaml", SITE)]);
     let config = load(dir.path()).unwrap();
     let (site, _) = good(&config, "a.example");
     let of = |name: &str| site.rules.types.iter().find(|rule| rule.data_type.name == name).unwrap().misp_types.clone();
     assert_eq!(of("url"), ["url", "uri"]);
     assert_eq!(of("domain"), ["domain"]);
-    assert!(config.notes.iter().any(|note| note.contains("yara")));
+    assert!(config.notes.iter().any(|note| note.contains("yara2")));
 }
 
 #[test]

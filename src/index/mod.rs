@@ -8,11 +8,13 @@
 //! | [`mirror`] | all that is known of a view |
 //! | [`intake`] | fills a mirror from a pull |
 //! | [`encoding`] | the file form of a mirror |
-//! | [`select`] | which attribute is in which feed; the lists themselves |
+//! | [`select`] | which attribute is in which feed |
+//! | [`collect`] | the lists of one data type, made from the values select hands over |
 //!
 //! Invariants: pure; no clock, no file, no async. A [`List`] is sorted by code point, unique and immutable.
 
 pub mod age;
+pub mod collect;
 pub mod encoding;
 pub mod intake;
 pub mod mirror;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use age::{AGES, Age};
-pub use normalise::Refusal;
+pub use normalise::{Bounds, Refusal};
 pub use types::{DataType, TYPES};
 
 /// Which slice of a view: a named feed or what one organisation created.
@@ -77,6 +79,8 @@ pub struct Rules {
     pub ignore_to_ids: BTreeSet<String>,
     /// Every data type with the MISP types it is made from.
     pub types: Vec<TypeRule>,
+    /// How far networks are expanded.
+    pub bounds: Bounds,
 }
 
 /// One data type at one site.
@@ -103,8 +107,8 @@ impl Rules {
     /// their text; `source` may hold a secret.
     pub fn fingerprint(&self, source: &str) -> [u8; 32] {
         let types: Vec<_> = self.types.iter().map(|rule| (rule.data_type.name, &rule.misp_types)).collect();
-        let text =
-            format!("2 {:?} {:?} {:?} {types:?} {source:?}", self.feeds, self.false_positive, self.ignore_to_ids);
+        let Self { feeds, false_positive, ignore_to_ids, bounds, .. } = self;
+        let text = format!("3 {feeds:?} {false_positive:?} {ignore_to_ids:?} {types:?} {bounds:?} {source:?}");
         let mut out = [0; 32];
         out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
         out

@@ -8,12 +8,12 @@
 //!
 //! Invariants: a list that is not wanted costs nothing per value; a value is normalised once per data type.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::collect::{Collection, Seen};
 use super::mirror::{Event, Mirror, Row};
-use super::normalise::Refusal;
-use super::{ANY, DataType, Entry, FORTY_TWO, List, Rules, Slice, Values};
+use super::normalise::{Bounds, Refusal};
+use super::{ANY, DataType, FORTY_TWO, List, Rules, Slice};
 
 /// Names one list, whatever its age.
 pub type ListKey = (Slice, &'static str);
@@ -42,6 +42,7 @@ pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &BTreeSet<ListKey>) -> List
             kinds: mirror.type_names().iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect(),
             any_to_ids: rule.ignores_to_ids(rules),
             wants: slices.iter().map(|slice| Want::new(slice, rules)).collect(),
+            bounds: rules.bounds,
         };
         let (lists, refusals) = selected.collect(mirror, &tags);
         out.lists
@@ -100,43 +101,24 @@ struct Selected {
     kinds: Vec<bool>,
     any_to_ids: bool,
     wants: Vec<Want>,
+    bounds: Bounds,
 }
 
 impl Selected {
     fn collect(&self, mirror: &Mirror, tags: &TagMatches) -> (Vec<List>, BTreeMap<Refusal, u64>) {
-        let mut found: Vec<HashMap<u32, Entry>> = self.wants.iter().map(|_| HashMap::new()).collect();
-        let mut numbers: HashMap<Box<str>, u32> = HashMap::new();
-        let mut refusals: BTreeMap<Refusal, u64> = BTreeMap::new();
-        let mut last_event: Vec<HashMap<u32, usize>> = self.wants.iter().map(|_| HashMap::new()).collect();
-        for (at, event) in mirror.events().enumerate() {
+        let mut collection = Collection::new(self.data_type.normalise, self.bounds, self.wants.len());
+        let mut takers = Vec::with_capacity(self.wants.len());
+        for (number, event) in mirror.events().enumerate() {
             for row in event.rows.iter().filter(|row| self.counts(event, row, tags)) {
-                let takers: Vec<usize> =
-                    (0..self.wants.len()).filter(|want| self.wants[*want].takes(event, row, tags)).collect();
-                if takers.is_empty() {
-                    continue;
-                }
-                let kind = &mirror.type_names()[row.kind as usize];
-                match (self.data_type.normalise)(kind, event.value(row)) {
-                    Err(refusal) => *refusals.entry(refusal).or_default() += 1,
-                    Ok(value) => {
-                        let next = numbers.len() as u32;
-                        let number = *numbers.entry(value.into()).or_insert(next);
-                        for want in takers {
-                            let entry = found[want].entry(number).or_insert(Entry {
-                                value: number,
-                                newest: row.timestamp,
-                                events: 0,
-                            });
-                            entry.newest = entry.newest.max(row.timestamp);
-                            if last_event[want].insert(number, at) != Some(at) {
-                                entry.events += 1;
-                            }
-                        }
-                    }
+                takers.clear();
+                takers.extend((0..self.wants.len()).filter(|want| self.wants[*want].takes(event, row, tags)));
+                if !takers.is_empty() {
+                    let seen = Seen { event: number as u32, timestamp: row.timestamp };
+                    collection.add(&mirror.type_names()[row.kind as usize], event.value(row), seen, &takers);
                 }
             }
         }
-        (into_lists(found, numbers), refusals)
+        collection.finish()
     }
 
     fn counts(&self, event: &Event, row: &Row, tags: &TagMatches) -> bool {
@@ -145,25 +127,6 @@ impl Selected {
             && !tags.is_false_positive(event.tags)
             && !tags.is_false_positive(row.tags)
     }
-}
-
-/// Sorts the values once and renumbers the entries of every list by their place.
-fn into_lists(found: Vec<HashMap<u32, Entry>>, numbers: HashMap<Box<str>, u32>) -> Vec<List> {
-    let mut sorted: Vec<(Box<str>, u32)> = numbers.into_iter().collect();
-    sorted.sort_unstable();
-    let mut place = vec![0u32; sorted.len()];
-    for (at, (_, number)) in sorted.iter().enumerate() {
-        place[*number as usize] = at as u32;
-    }
-    let texts: Vec<Box<str>> = sorted.into_iter().map(|(text, _)| text).collect();
-    let values = Arc::new(Values::from_sorted(&texts));
-    let list = |entries: HashMap<u32, Entry>| {
-        let mut entries: Vec<Entry> =
-            entries.into_values().map(|entry| Entry { value: place[entry.value as usize], ..entry }).collect();
-        entries.sort_unstable_by_key(|entry| entry.value);
-        List { values: Arc::clone(&values), entries: entries.into() }
-    };
-    found.into_iter().map(list).collect()
 }
 
 /// Per tag set of the mirror: which feeds it selects, and whether it takes out of everything.

@@ -1,6 +1,6 @@
 //! The data types: what a list can hold. Adding one is one row here and, if need be, its normaliser.
 
-use super::normalise::{self, Normalise};
+use super::normalise::{Normalise, addresses, currency, email, hashes, hosts, texts, vulnerability};
 
 /// A kind of list, e.g. `ipv4`.
 #[derive(Debug)]
@@ -19,30 +19,50 @@ impl PartialEq for DataType {
     }
 }
 
+/// The MISP types that hold addresses, alone or in a composite.
+const ADDRESSES: &[&str] = &["ip-src", "ip-dst", "domain|ip", "ip-dst|port", "ip-src|port"];
+
+const MD5: Normalise = Normalise::One(hashes::hash::<32>);
+const SHA1: Normalise = Normalise::One(hashes::hash::<40>);
+const SHA256: Normalise = Normalise::One(hashes::hash::<64>);
+const HOST: Normalise = Normalise::One(hosts::host_name);
+const LINE: Normalise = Normalise::One(texts::line);
+const RULE: Normalise = Normalise::One(texts::rule);
+
 /// Every data type, in the order of error texts: the one list of types.
 pub const TYPES: &[DataType] = &[
-    DataType {
-        name: "ipv4",
-        misp_types: &["ip-src", "ip-dst", "domain|ip", "ip-dst|port", "ip-src|port"],
-        normalise: normalise::ipv4,
-    },
-    DataType {
-        name: "ipv6",
-        misp_types: &["ip-src", "ip-dst", "domain|ip", "ip-dst|port", "ip-src|port"],
-        normalise: normalise::ipv6,
-    },
-    DataType { name: "cidr4", misp_types: &["ip-src", "ip-dst"], normalise: normalise::cidr4 },
-    DataType { name: "domain", misp_types: &["domain"], normalise: normalise::host_name },
-    DataType {
-        name: "hostname",
-        misp_types: &["hostname", "domain|ip", "hostname|port"],
-        normalise: normalise::host_name,
-    },
-    DataType { name: "url", misp_types: &["url"], normalise: normalise::url },
-    DataType { name: "file-md5", misp_types: &["md5", "filename|md5"], normalise: normalise::hash::<32> },
-    DataType { name: "file-sha1", misp_types: &["sha1", "filename|sha1"], normalise: normalise::hash::<40> },
-    DataType { name: "file-sha256", misp_types: &["sha256", "filename|sha256"], normalise: normalise::hash::<64> },
+    of("ipv4ext", ADDRESSES, Normalise::Span(addresses::ipv4ext)),
+    of("ipv4", ADDRESSES, Normalise::One(addresses::ipv4)),
+    of("ipv6", ADDRESSES, Normalise::One(addresses::ipv6)),
+    of("cidr4", &["ip-src", "ip-dst"], Normalise::One(addresses::cidr4)),
+    of("domain", &["domain"], HOST),
+    of("hostname", &["hostname", "domain|ip", "hostname|port"], HOST),
+    of("url", &["url"], Normalise::One(texts::url)),
+    of("file-md5", &["md5", "filename|md5"], MD5),
+    of("file-sha1", &["sha1", "filename|sha1"], SHA1),
+    of("file-sha256", &["sha256", "filename|sha256"], SHA256),
+    of("mutex", &["mutex"], LINE),
+    of("snort", &["snort"], RULE),
+    of("yara", &["yara"], RULE),
+    of("sigma", &["sigma"], RULE),
+    of("x509-fingerprint-md5", &["x509-fingerprint-md5"], MD5),
+    of("x509-fingerprint-sha1", &["x509-fingerprint-sha1"], SHA1),
+    of("x509-fingerprint-sha256", &["x509-fingerprint-sha256"], SHA256),
+    // And `email`, see `Rules::misp_types`.
+    of("email-address", &["email-dst", "email-src"], Normalise::One(email::email_address)),
+    of("email-subject", &["email-subject"], LINE),
+    of("email-attachment", &["email-attachment"], LINE),
+    of("vulnerability", &["vulnerability"], Normalise::One(vulnerability::cve)),
+    of("ja3", &["ja3-fingerprint-md5"], MD5),
+    of("hassh-md5", &["hassh-md5"], MD5),
+    of("hasshserver-md5", &["hasshserver-md5"], MD5),
+    of("imphash", &["imphash"], MD5),
+    of("crypto-currency", &["btc", "xmr"], Normalise::One(currency::address)),
 ];
+
+const fn of(name: &'static str, misp_types: &'static [&'static str], normalise: Normalise) -> DataType {
+    DataType { name, misp_types, normalise }
+}
 
 impl DataType {
     /// Looks a data type up by its name.
@@ -66,5 +86,14 @@ mod tests {
             );
             assert!(!data_type.misp_types.is_empty(), "{}", data_type.name);
         }
+    }
+
+    #[test]
+    fn they_stand_in_the_order_of_error_texts() {
+        let names: Vec<&str> = TYPES.iter().map(|data_type| data_type.name).collect();
+        let recorded = "ipv4ext ipv4 ipv6 cidr4 domain hostname url file-md5 file-sha1 file-sha256 mutex snort yara sigma \
+            x509-fingerprint-md5 x509-fingerprint-sha1 x509-fingerprint-sha256 email-address email-subject \
+            email-attachment vulnerability ja3 hassh-md5 hasshserver-md5 imphash crypto-currency";
+        assert_eq!(names.join(" "), recorded);
     }
 }

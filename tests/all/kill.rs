@@ -20,7 +20,10 @@ const MARKER: u64 = 1_000_000;
 
 #[test]
 fn a_killed_refresh_leaves_one_whole_version() {
-    let dir = Dir::below(std::env::temp_dir(), "publish:\n  feeds: [block, cust1]\n");
+    let dir = Dir::below(
+        std::env::temp_dir(),
+        &format!("publish:\n  feeds: [block, cust1]\n  types: [{}]\n", TYPES.join(", ")),
+    );
     let mut events: Vec<Event> = (1..=20).map(|event| Event::new(event, &[BLOCK, CUST1], bulk(event))).collect();
     events.push(marked(0));
     dir.publish(&events);

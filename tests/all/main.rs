@@ -7,6 +7,7 @@ mod dir;
 mod feed;
 mod http;
 mod misp;
+mod model;
 mod recorded;
 mod tls;
 

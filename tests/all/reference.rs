@@ -174,7 +174,10 @@ fn replay(first: Vec<Event>, rounds: &[Round]) {
         SITE,
         &dir::site(
             TAG,
-            &format!("{IGNORED}publish:\n  feeds: [incident, block, alert, hunt, cust1]\n  formats: [txt, json]\n"),
+            &format!(
+                "{IGNORED}publish:\n  feeds: [incident, block, alert, hunt, cust1]\n  types: [{}]\n  formats: [txt, json]\n",
+                TYPES.map(|(name, ..)| name).join(", ")
+            ),
         ),
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
