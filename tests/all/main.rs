@@ -14,8 +14,10 @@ mod tls;
 mod ages;
 mod formats;
 mod layers;
+mod properties;
 mod samples;
 mod tokens;
+mod types;
 mod values;
 
 mod kill;
