@@ -17,10 +17,10 @@ use super::settings::{self, Common};
 use super::sites::{self, Shared};
 use super::{Config, Site, SiteState};
 use crate::index::{AGES, ANY, FORTY_TWO, TAG_FEEDS, TYPES, TypeRule};
-use crate::render::FORMATS;
+use crate::render::{FORMATS, Format};
 use crate::secret::Secret;
 use crate::view::is_site_name;
-use crate::web::{Settings, SiteAccess};
+use crate::web::{Form, Settings, SiteAccess};
 
 const MAIN_FILE: &str = "config/config.yaml";
 const MAPPINGS_FILE: &str = "config/mappings.yaml";
@@ -107,7 +107,7 @@ fn config(
         sites: access,
         types: TYPES.iter().map(|data_type| data_type.name).collect(),
         ages: AGES.iter().map(|age| age.name).collect(),
-        formats: FORMATS.iter().map(|format| (format.name, format.extension)).collect(),
+        formats: FORMATS.iter().map(form).collect(),
     };
     Config {
         dir: dir.to_owned(),
@@ -120,6 +120,11 @@ fn config(
         sites,
         notes,
     }
+}
+
+/// A format, as far as serving needs to know it.
+fn form(format: &Format) -> Form {
+    Form { name: format.name, extension: format.extension, vendor: format.vendor, types: format.types }
 }
 
 /// What only `config.yaml` says.

@@ -4,6 +4,7 @@
 //!
 //! Invariants: only what exists at this site is in it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Inner, lock};
@@ -23,6 +24,13 @@ pub(super) fn artifact_key((slice, data_type): &ListKey, (age, format): (usize, 
     layout::feed_key(&slice.to_string(), data_type, AGES[age].name, FORMATS[format].extension)
 }
 
+/// The slot whose changes are counted as those of the list: its largest age, there the format that stands first. One that
+/// the matrix wants, if there is one: a list on demand comes and goes.
+pub(super) fn counted(slots: &Slots) -> Option<(usize, usize)> {
+    let rank = |(slot, on_demand): &(&(usize, usize), &bool)| (**on_demand, Reverse(slot.0), slot.1);
+    slots.iter().min_by_key(rank).map(|(slot, _)| *slot)
+}
+
 /// Every artifact key of a matrix.
 pub(super) fn artifact_keys(matrix: &Matrix) -> impl Iterator<Item = String> {
     matrix.iter().flat_map(|(list, slots)| slots.keys().map(move |slot| artifact_key(list, *slot)))
@@ -38,7 +46,9 @@ impl Inner {
                 let slots = matrix.entry((Slice::Feed(feed.as_str().into()), data_type.name)).or_default();
                 for age in &publish.ages {
                     for format in &publish.formats {
-                        slots.insert((place_of(age), place_of_format(format)), false);
+                        if format.takes(data_type.name) {
+                            slots.insert((place_of(age), place_of_format(format)), false);
+                        }
                     }
                 }
             }
@@ -56,7 +66,7 @@ impl Inner {
             self.site.rules.knows(&slice),
             DataType::named(&wanted.data_type),
             Age::named(&wanted.age),
-            Format::named(&wanted.format),
+            Format::named(&wanted.format).filter(|format| format.takes(&wanted.data_type)),
         ) {
             let slots = matrix.entry((slice, data_type.name)).or_default();
             slots.entry((place_of(age), place_of_format(format))).or_insert(true);

@@ -19,7 +19,7 @@ use crate::demand::Wanted;
 use crate::index::mirror::Mirror;
 use crate::index::select::{self, ListKey, Lists};
 use crate::index::{AGES, DataType, List, TYPES};
-use crate::render::{FORMATS, Rendered};
+use crate::render::{Body, FORMATS, Rendered};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
 use crate::snapshot::write::{Header, Outcome, Writer, hex};
@@ -232,8 +232,8 @@ impl Inner {
         windows: &mut Windows,
     ) -> Result<u64, StageError> {
         // Per format the body of the age before, and no more: all ages of a large list at once would fill the memory.
-        let mut last: BTreeMap<usize, (usize, Arc<Vec<u8>>)> = BTreeMap::new();
-        let largest = slots.keys().next_back().copied();
+        let mut last: BTreeMap<usize, (usize, Arc<Body>)> = BTreeMap::new();
+        let counted = matrix::counted(slots);
         let mut made = 0;
         for (slot @ (age, format), on_demand) in slots {
             let (age, form) = (&AGES[*age], &FORMATS[*format]);
@@ -241,22 +241,22 @@ impl Inner {
             let oldest = list.oldest_since(since).unwrap_or(i64::MAX);
             let window = windows.entry(age.name.to_owned()).or_insert((since, oldest));
             window.1 = window.1.min(oldest);
-            let entries = list.count_since(since);
-            if last.get(format).is_none_or(|(count, _)| *count != entries) {
+            let values = list.count_since(since);
+            if last.get(format).is_none_or(|(count, _)| *count != values) {
                 last.remove(format);
                 made += 1;
             }
-            let (_, body) = last.entry(*format).or_insert_with(|| (entries, Arc::new(form.body(list.since(since)))));
+            let make = || (values, Arc::new(form.body(data_type, list.since(since))));
+            let (_, body) = last.entry(*format).or_insert_with(make);
             let rendered = Rendered {
                 feed: slice.to_string(),
                 data_type,
                 age: age.name,
                 format: form,
-                entries: entries as u64,
                 body: Arc::clone(body),
                 on_demand: *on_demand,
             };
-            writer.add(&rendered, Some(*slot) == largest)?;
+            writer.add(&rendered, Some(*slot) == counted)?;
         }
         Ok(made)
     }
@@ -313,7 +313,8 @@ fn refusals(lists: &Lists) -> BTreeMap<String, BTreeMap<String, u64>> {
 /// The empty form of every data type and format: what a list answers that was never anything but empty.
 fn empty_forms() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let of = |data_type: &'static DataType| {
-        FORMATS.iter().map(|format| (data_type.name, format.extension, format.body(std::iter::empty())))
+        let takers = FORMATS.iter().filter(|format| format.takes(data_type.name));
+        takers.map(|format| (data_type.name, format.extension, format.body(data_type.name, std::iter::empty()).bytes))
     };
     TYPES.iter().flat_map(of).collect()
 }

@@ -1,16 +1,19 @@
 //! `json`: `["a", "b"]` as Python's `json.dumps` writes it: comma and space between, everything outside printable ASCII
 //! escaped (as UTF-16 surrogate pairs where need be).
 
-/// Writes the list.
-pub fn write(values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) {
+/// Writes the list; the number of entries.
+pub fn write(_data_type: &str, values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) -> u64 {
     out.push(b'[');
-    for (at, value) in values.enumerate() {
-        if at > 0 {
+    let mut entries = 0;
+    for value in values {
+        if entries > 0 {
             out.extend_from_slice(b", ");
         }
         quote(value, out);
+        entries += 1;
     }
     out.push(b']');
+    entries
 }
 
 fn quote(value: &str, out: &mut Vec<u8>) {

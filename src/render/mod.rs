@@ -1,22 +1,34 @@
-//! List → bytes. In: the values of a list, in order. Out: the body in one format. Pure.
+//! List → bytes. In: the name of a data type and the values of a list, in order. Out: the body in one format. Pure.
 //!
 //! Adding a format is one file, one line in [`FORMATS`] and one golden file; configuration, URLs, command line, tests and
-//! docs walk the list.
+//! docs walk the list. Vendor profiles are formats too, with a URL of their own.
 
+pub mod b64;
 pub mod json;
 pub mod text;
+pub mod vendor;
+pub mod xml;
+pub mod yaml;
+
+/// Writes the values of one list. In: the data type's name and the values. Out: the body, appended, and how many entries it
+/// has: fewer than values where the format cannot hold all of them. The empty list gives the format's empty form.
+pub type Write = fn(&str, &mut dyn Iterator<Item = &str>, &mut Vec<u8>) -> u64;
 
 /// One format.
 #[derive(Debug)]
 pub struct Format {
     /// As it stands in URLs and configuration.
     pub name: &'static str,
-    /// Of its files, without the dot.
+    /// Of its files, without the dot; no two formats share one.
     pub extension: &'static str,
     /// HTTP content type.
     pub content_type: &'static str,
-    /// Writes the values of one list. The empty list gives the format's empty form.
-    pub write: fn(&mut dyn Iterator<Item = &str>, &mut Vec<u8>),
+    /// A vendor's profile: at `/v1/vendor/{name}/…`, not at `…/output/{name}`.
+    pub vendor: bool,
+    /// Names of the data types it takes; `None`: all.
+    pub types: Option<&'static [&'static str]>,
+    /// Makes a body.
+    pub write: Write,
     /// Reads the values back: for counting what changed between two bodies. `None`: not a body of this format.
     pub values: fn(&[u8]) -> Option<Vec<String>>,
 }
@@ -27,23 +39,52 @@ impl PartialEq for Format {
     }
 }
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What most formats have in common; every entry of [`FORMATS`] gives its own name and extension.
+const PLAIN: Format = Format {
+    name: "",
+    extension: "",
+    content_type: TEXT,
+    vendor: false,
+    types: None,
+    write: text::write,
+    values: text::values,
+};
+
 /// Every format, in the order of error texts: the one list of formats.
 pub const FORMATS: &[Format] = &[
-    Format {
-        name: "txt",
-        extension: "txt",
-        content_type: "text/plain; charset=utf-8",
-        write: text::write,
-        values: text::values,
-    },
+    Format { name: "txt", extension: "txt", ..PLAIN },
     Format {
         name: "json",
         extension: "json",
         content_type: "application/json",
         write: json::write,
         values: json::values,
+        ..PLAIN
     },
+    Format {
+        name: "xml",
+        extension: "xml",
+        content_type: "text/xml; charset=utf-8",
+        write: xml::write,
+        values: xml::values,
+        ..PLAIN
+    },
+    Format { name: "yaml", extension: "yaml", write: yaml::write, values: yaml::values, ..PLAIN },
+    Format { name: "b64", extension: "b64", write: b64::write, values: b64::values, ..PLAIN },
+    Format { name: "paloalto", extension: "paloalto.txt", vendor: true, write: vendor::paloalto, ..PLAIN },
+    Format { name: "cisco", extension: "cisco.txt", vendor: true, ..PLAIN },
 ];
+
+/// One body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// How many entries are in them.
+    pub entries: u64,
+}
 
 impl Format {
     /// Looks a format up by its name.
@@ -51,11 +92,16 @@ impl Format {
         FORMATS.iter().find(|format| format.name == name)
     }
 
+    /// Whether there are lists of this data type in this format.
+    pub fn takes(&self, data_type: &str) -> bool {
+        self.types.is_none_or(|types| types.contains(&data_type))
+    }
+
     /// The body for these values.
-    pub fn body<'a>(&self, mut values: impl Iterator<Item = &'a str>) -> Vec<u8> {
-        let mut out = Vec::new();
-        (self.write)(&mut values, &mut out);
-        out
+    pub fn body<'a>(&self, data_type: &str, mut values: impl Iterator<Item = &'a str>) -> Body {
+        let mut bytes = Vec::new();
+        let entries = (self.write)(data_type, &mut values, &mut bytes);
+        Body { bytes, entries }
     }
 }
 
@@ -70,10 +116,8 @@ pub struct Rendered {
     pub age: &'static str,
     /// The format.
     pub format: &'static Format,
-    /// Number of values.
-    pub entries: u64,
-    /// The bytes; lists with the same values share them.
-    pub body: std::sync::Arc<Vec<u8>>,
+    /// Lists with the same values share it.
+    pub body: std::sync::Arc<Body>,
     /// Wanted by a request, not by the matrix.
     pub on_demand: bool,
 }
@@ -83,13 +127,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_bodies_read_back() {
-        let values = ["a", "b \"\\ü😀", "c"];
+    fn names_and_extensions_are_unique_and_safe_in_paths() {
         for (at, format) in FORMATS.iter().enumerate() {
-            assert!(FORMATS[..at].iter().all(|other| other.name != format.name));
+            for other in &FORMATS[..at] {
+                assert_ne!(other.name, format.name);
+                assert_ne!(other.extension, format.extension);
+            }
+            let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.';
+            assert!(format.extension.bytes().all(good), "{}", format.extension);
+            // Compressed siblings end so.
+            assert!(!format.extension.ends_with("gz"), "{}", format.extension);
+        }
+    }
+
+    #[test]
+    fn bodies_read_back_and_count_their_entries() {
+        let values = ["a", "b \"\\ü😀", "c"];
+        for format in FORMATS {
             for count in 0..=values.len() {
-                let body = format.body(values[..count].iter().copied());
-                assert_eq!((format.values)(&body).unwrap(), values[..count], "{}", format.name);
+                let body = format.body("mutex", values[..count].iter().copied());
+                assert_eq!((format.values)(&body.bytes).unwrap(), values[..count], "{}", format.name);
+                assert_eq!(body.entries, count as u64, "{}", format.name);
             }
         }
     }

@@ -1,13 +1,16 @@
 //! `txt`: values joined with CRLF, no line end after the last; the empty list is the empty body.
 
-/// Writes the list.
-pub fn write(values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) {
-    for (at, value) in values.enumerate() {
-        if at > 0 {
+/// Writes the list; the number of entries.
+pub fn write(_data_type: &str, values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) -> u64 {
+    let mut entries = 0;
+    for value in values {
+        if entries > 0 {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(value.as_bytes());
+        entries += 1;
     }
+    entries
 }
 
 /// Reads the lines back.

@@ -9,11 +9,14 @@
 //!     │   ├── manifest.json               every covered list, empty ones too
 //!     │   ├── feed/block/ipv4/1w.txt      one list; its time is that of the last change of its bytes
 //!     │   ├── feed/block/ipv4/1w.txt.gz   the same, compressed, where that is worth it
+//!     │   ├── feed/block/ipv4/1w.xml      the same list in another format
+//!     │   ├── feed/block/ipv4/1w.cisco.txt  a vendor's profile of it: extension `cisco.txt`
 //!     │   └── empty/ipv4.txt              what a list answers that was never anything but empty
 //!     └── .candidate-000043/              being written; removed by the next refresh if it is left over
 //! ```
 //!
-//! Files that did not change are hard links to those of the version before. Modes: folders 0750, files 0640.
+//! Age and extension part at the first dot: no age has one, no two formats share an extension, none ends with `gz`; so no two
+//! files share a name. Files that did not change are hard links to those of the version before. Modes: folders 0750, files 0640.
 
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,7 @@
 //! version; a list that was published once stays, empty if need be.
 #![allow(clippy::disallowed_methods, reason = "one of the files that write below feeds_dir")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +56,8 @@ pub struct Writer<'a> {
     header: Header,
     artifacts: BTreeMap<String, Artifact>,
     changes: BTreeMap<String, Change>,
-    /// Content, time and format → the file of this version that has them.
-    written: HashMap<(String, i64, &'static str), (String, Option<u64>)>,
+    /// Content and time → the file of this version that has them.
+    written: HashMap<(String, i64), (String, Option<u64>)>,
     changed: bool,
 }
 
@@ -85,10 +85,10 @@ impl<'a> Writer<'a> {
         self.artifacts.insert(key.to_owned(), artifact.clone());
     }
 
-    /// Takes one list. `largest` says that it is the list's largest age: its changes are counted.
-    pub fn add(&mut self, list: &Rendered, largest: bool) -> Result<(), SnapshotError> {
+    /// Takes one list. `counted` says that its changes are those of its feed and type; one body of each says it.
+    pub fn add(&mut self, list: &Rendered, counted: bool) -> Result<(), SnapshotError> {
         let key = layout::feed_key(&list.feed, list.data_type, list.age, list.format.extension);
-        let sha256 = hex(digest::digest(&digest::SHA256, &list.body).as_ref());
+        let sha256 = hex(digest::digest(&digest::SHA256, &list.body.bytes).as_ref());
         let previous = self.previous.and_then(|opened| opened.manifest.artifacts.get(&key));
         let unchanged = previous.is_some_and(|old| old.sha256 == sha256);
         // Steps of at least one second: HTTP dates have no finer ones.
@@ -103,19 +103,19 @@ impl<'a> Writer<'a> {
         let mut artifact = Artifact {
             path: key.clone(),
             sha256,
-            bytes: list.body.len() as u64,
-            entries: list.entries,
+            bytes: list.body.bytes.len() as u64,
+            entries: list.body.entries,
             content_type: list.format.content_type.to_owned(),
             changed_at,
             gzip_bytes: previous.filter(|_| unchanged).and_then(|old| old.gzip_bytes),
             on_demand: list.on_demand,
         };
-        if list.entries == 0 && !was_file {
+        if list.body.entries == 0 && !was_file {
             artifact.path = layout::empty_path(list.data_type, list.format.extension);
         } else if !(unchanged && was_file) || is_damaged {
             artifact.gzip_bytes = self.place(&key, &artifact, list)?;
         }
-        if largest {
+        if counted {
             self.count(list, previous.filter(|_| !unchanged));
         }
         self.changed |= previous != Some(&artifact) || is_damaged;
@@ -125,7 +125,7 @@ impl<'a> Writer<'a> {
 
     /// Writes a changed body, or links it to one of this version with the same content and time.
     fn place(&mut self, key: &str, artifact: &Artifact, list: &Rendered) -> Result<Option<u64>, SnapshotError> {
-        let same = (artifact.sha256.clone(), artifact.changed_at, list.format.name);
+        let same = (artifact.sha256.clone(), artifact.changed_at);
         if let Some((path, gzip_bytes)) = self.written.get(&same) {
             file::link(&self.candidate.join(path), &self.candidate.join(key))?;
             if gzip_bytes.is_some() {
@@ -134,25 +134,25 @@ impl<'a> Writer<'a> {
             }
             return Ok(*gzip_bytes);
         }
-        let gzip_bytes = file::write(&self.candidate, key, &list.body, artifact.changed_at)?;
+        let gzip_bytes = file::write(&self.candidate, key, &list.body.bytes, artifact.changed_at)?;
         self.written.insert(same, (key.to_owned(), gzip_bytes));
         Ok(gzip_bytes)
     }
 
     /// Counts what came and went, by reading the old body back.
     fn count(&mut self, list: &Rendered, changed_from: Option<&Artifact>) {
-        let mut change = Change { entries: list.entries, ..Change::default() };
+        let mut change = Change { entries: list.body.entries, ..Change::default() };
         let old = changed_from.and_then(|old| self.read_previous(old)).and_then(|body| (list.format.values)(&body));
         let first = self.previous.is_none_or(|opened| {
             let key = layout::feed_key(&list.feed, list.data_type, list.age, list.format.extension);
             !opened.manifest.artifacts.contains_key(&key)
         });
-        if let (Some(mut old), Some(new)) = (old, (list.format.values)(&list.body)) {
+        if let (Some(mut old), Some(new)) = (old, (list.format.values)(&list.body.bytes)) {
             old.sort_unstable();
             change.added = new.iter().filter(|value| old.binary_search(value).is_err()).count() as u64;
             change.removed = (old.len() as u64 + change.added).saturating_sub(new.len() as u64);
         } else if first {
-            change.added = list.entries;
+            change.added = list.body.entries;
         }
         if change != Change::default() {
             self.changes.insert(format!("{}/{}", list.feed, list.data_type), change);
@@ -163,8 +163,8 @@ impl<'a> Writer<'a> {
         fs::read(self.previous?.dir.join(&old.path)).ok()
     }
 
-    /// Ends the version: nothing new, or `current` points to it. `empty_forms`: data type, extension, body. `reserve` is
-    /// called once before the version gets its number; if it fails there is no version.
+    /// Ends the version: nothing new, or `current` points to it. `empty_forms`: data type, extension, body; written if a
+    /// list is one. `reserve` is called once before the version gets its number; if it fails there is no version.
     pub fn finish<E: From<SnapshotError>>(
         mut self,
         empty_forms: &[(&'static str, &'static str, Vec<u8>)],
@@ -176,9 +176,12 @@ impl<'a> Writer<'a> {
             return Ok(Outcome { version: None, changes: self.changes });
         }
         self.link_unchanged()?;
+        let used: HashSet<&str> = self.artifacts.values().map(|artifact| &*artifact.path).collect();
         for (data_type, extension, body) in empty_forms {
-            let path = self.candidate.join(layout::empty_path(data_type, extension));
-            file::write_one(&path, body, self.header.created_at)?;
+            let path = layout::empty_path(data_type, extension);
+            if used.contains(&*path) {
+                file::write_one(&self.candidate.join(path), body, self.header.created_at)?;
+            }
         }
         file::sync_tree(&self.candidate)?;
         reserve(self.header.version)?;

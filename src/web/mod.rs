@@ -56,8 +56,21 @@ pub struct Settings {
     pub types: Vec<&'static str>,
     /// Ages that can be asked for, in the order of error texts.
     pub ages: Vec<&'static str>,
-    /// Formats that can be asked for, in the order of error texts: name and extension.
-    pub formats: Vec<(&'static str, &'static str)>,
+    /// Formats and vendor profiles that can be asked for, in the order of error texts.
+    pub formats: Vec<Form>,
+}
+
+/// One format or vendor profile.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// As it stands in URLs.
+    pub name: &'static str,
+    /// Of its files.
+    pub extension: &'static str,
+    /// At `/v1/vendor`, not at `/output`.
+    pub vendor: bool,
+    /// The data types it takes; `None`: all.
+    pub types: Option<&'static [&'static str]>,
 }
 
 /// One site.

@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 use percent_encoding::percent_decode_str;
 
-use super::Settings;
 use super::route::FeedPath;
+use super::{Form, Settings};
 use crate::demand::Wanted;
 use crate::snapshot::layout;
 
@@ -27,8 +27,8 @@ pub struct Words<'a> {
     pub types: &'a [&'static str],
     /// Ages.
     pub ages: &'a [&'static str],
-    /// Formats: name and extension.
-    pub formats: &'a [(&'static str, &'static str)],
+    /// Formats and vendor profiles.
+    pub formats: &'a [Form],
 }
 
 impl<'a> Words<'a> {
@@ -50,21 +50,26 @@ pub struct List {
 /// Checks path and query together. The error is the body of a 422.
 pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<List, String> {
     let feeds: Vec<&str> = words.feeds.iter().map(String::as_str).collect();
-    let formats: Vec<&str> = words.formats.iter().map(|(name, _)| *name).collect();
+    let forms: Vec<&Form> = words.formats.iter().filter(|form| form.vendor == path.vendor).collect();
+    let formats: Vec<&str> = forms.iter().map(|form| form.name).collect();
+    let form = forms.into_iter().find(|form| form.name == path.format);
+    let takes = |data_type: &&str| form.and_then(|form| form.types).is_none_or(|types| types.contains(data_type));
+    let types: Vec<&str> = words.types.iter().copied().filter(takes).collect();
+    let check_format = |name| check_word(name, &path.format, &formats);
     let mistakes: Vec<String> = [
+        if path.vendor { check_format("vendorName") } else { None },
         check_word("feedName", &path.feed, &feeds),
-        check_word("dataType", &path.data_type, words.types),
+        check_word("dataType", &path.data_type, &types),
         check_word("dataAge", &path.age, words.ages),
-        check_word("returnedDataType", &path.format, &formats),
+        if path.vendor { None } else { check_format("returnedDataType") },
         last(query, "cache").and_then(|value| check_cache(&value)),
     ]
     .into_iter()
     .flatten()
     .collect();
-    let extension = words.formats.iter().find(|(name, _)| *name == path.format).map(|(_, extension)| *extension);
-    match extension {
-        Some(extension) if mistakes.is_empty() => Ok(List {
-            key: layout::feed_key(&path.feed, &path.data_type, &path.age, extension),
+    match form {
+        Some(form) if mistakes.is_empty() => Ok(List {
+            key: layout::feed_key(&path.feed, &path.data_type, &path.age, form.extension),
             wanted: Wanted {
                 feed: path.feed.clone(),
                 data_type: path.data_type.clone(),
@@ -174,12 +179,35 @@ fn read_integer(input: &str) -> Integer {
 mod tests {
     use super::*;
 
+    const FORMATS: [Form; 4] = [
+        Form { name: "txt", extension: "txt", vendor: false, types: None },
+        Form { name: "yaml", extension: "yml", vendor: false, types: None },
+        Form { name: "wall", extension: "wall.txt", vendor: true, types: None },
+        Form { name: "proxy", extension: "proxy.txt", vendor: true, types: Some(&["url"]) },
+    ];
+
     fn ask(feed: &str, format: &str, query: &str) -> Result<List, String> {
         let feeds = ["block".to_owned(), "any".to_owned(), "42".to_owned()];
-        let words =
-            Words { feeds: &feeds, types: &["ipv4"], ages: &["1h", "1w"], formats: &[("txt", "txt"), ("yaml", "yml")] };
-        let path = FeedPath { feed: feed.into(), data_type: "ipv4".into(), age: "1w".into(), format: format.into() };
-        read(words, &path, Some(query))
+        let words = Words { feeds: &feeds, types: &["ipv4", "url"], ages: &["1h", "1w"], formats: &FORMATS };
+        let (vendor, format) = format.strip_prefix("vendor ").map_or((false, format), |name| (true, name));
+        let [feed, data_type, age, format] = [feed, "ipv4", "1w", format].map(str::to_owned);
+        read(words, &FeedPath { feed, data_type, age, format, vendor }, Some(query))
+    }
+
+    #[test]
+    fn formats_and_vendors_do_not_mix() {
+        assert_eq!(ask("any", "vendor wall", "").unwrap().key, "feed/any/ipv4/1w.wall.txt");
+        assert!(ask("any", "wall", "").unwrap_err().contains("'txt' or 'yaml'"));
+        let body = ask("any", "vendor txt", "").unwrap_err();
+        assert!(body.contains(r#"["path","vendorName"],"msg":"Input should be 'wall' or 'proxy'","input":"txt""#));
+        let first = ask("no", "vendor no", "").unwrap_err();
+        assert!(first.find("vendorName") < first.find("feedName"), "{first}");
+    }
+
+    #[test]
+    fn a_form_that_does_not_take_the_type_names_those_it_takes() {
+        let body = ask("any", "vendor proxy", "").unwrap_err();
+        assert!(body.contains(r#"["path","dataType"],"msg":"Input should be 'url'","input":"ipv4""#), "{body}");
     }
 
     #[test]

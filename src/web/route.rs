@@ -36,8 +36,10 @@ pub struct FeedPath {
     pub data_type: String,
     /// `dataAge`.
     pub age: String,
-    /// `returnedDataType`.
+    /// `returnedDataType`, or `vendorName` with `vendor`.
     pub format: String,
+    /// A vendor's profile is meant.
+    pub vendor: bool,
 }
 
 /// Where a request leads.
@@ -49,7 +51,7 @@ pub enum Route {
     Robots,
     /// `/v1/status`.
     Status,
-    /// `/v1/feed/…`.
+    /// `/v1/feed/…`, `/v1/vendor/…`.
     Feed(FeedPath),
     /// A known URL but for slashes at its end: 307 to this path and query.
     Redirect(String),
@@ -86,20 +88,17 @@ fn find(path: &str) -> Option<Route> {
         "/v1/status" => return Some(Route::Status),
         _ => {}
     }
-    let segments: Vec<&str> = path.strip_prefix("/v1/feed/")?.split('/').collect();
-    match *segments.as_slice() {
-        [feed, "type", data_type, "age", age, "output", format]
-            if [feed, data_type, age, format].iter().all(|word| !word.is_empty()) =>
-        {
-            Some(Route::Feed(FeedPath {
-                feed: feed.into(),
-                data_type: data_type.into(),
-                age: age.into(),
-                format: format.into(),
-            }))
-        }
-        _ => None,
+    let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
+    let (words, vendor) = match *segments.as_slice() {
+        ["feed", feed, "type", data_type, "age", age, "output", format] => ([feed, data_type, age, format], false),
+        ["vendor", vendor, "feed", feed, "type", data_type, "age", age] => ([feed, data_type, age, vendor], true),
+        _ => return None,
+    };
+    if words.iter().any(|word| word.is_empty()) {
+        return None;
     }
+    let [feed, data_type, age, format] = words.map(str::to_owned);
+    Some(Route::Feed(FeedPath { feed, data_type, age, format, vendor }))
 }
 
 fn location(path: &str, query: Option<&str>) -> String {
@@ -124,7 +123,9 @@ mod tests {
         assert_eq!(get("/v1/status%2f"), Route::Redirect("/v1/status".into()));
         assert_eq!(get("/v1/feed/a%2Fb/type/ipv4/age/10y/output/txt"), Route::NotFound);
         let Route::Feed(path) = get("/v1/feed/%FF/type/ipv4/age/10y/output/txt") else { panic!("no feed") };
-        assert_eq!(path.feed, "\u{fffd}");
+        assert_eq!((&*path.feed, path.vendor), ("\u{fffd}", false));
+        let Route::Feed(path) = get("/v1/vendor/cisc%6F/feed/any/type/url/age/1h") else { panic!("no vendor") };
+        assert_eq!((&*path.format, path.vendor), ("cisco", true));
     }
 
     #[test]
@@ -141,6 +142,8 @@ mod tests {
             "/v1/feed",
             "/v1/feed//type/ipv4/age/1h/output/txt",
             "/v1/feed/any/type/ipv4/age/1h/output/txt/extra",
+            "/v1/vendor//feed/any/type/ipv4/age/1h",
+            "/v1/vendor/cisco/feed/any/type/ipv4/age/1h/output/txt",
             "http://127.0.0.1:8080/",
         ] {
             assert_eq!(get(target), Route::NotFound, "{target}");

@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
+use cratos::render::FORMATS;
 use cratos::snapshot::manifest::Artifact;
 
 use crate::cmd::Server;
@@ -90,7 +91,11 @@ const CASES: [Case; 24] = [
 
 #[test]
 fn every_list_answers_every_kind_of_request() {
-    let dir = Dir::new("publish:\n  feeds: [block, cust1]\n  formats: [txt, json]\n");
+    let formats: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
+    let formats = formats.join(", ");
+    let dir = Dir::new(&format!(
+        "publish:\n  feeds: [block, cust1]\n  types: [ipv4, url, file-md5]\n  formats: [{formats}]\n"
+    ));
     let hashes = (0..200).map(|n| Attribute::new("md5", format!("{n:032x}"), now() - 600));
     let first =
         [Attribute::new("url", "http://\u{fc}.example/", now() - 600), Attribute::new("ip-dst", "1.1.1.1", now())];
@@ -99,7 +104,7 @@ fn every_list_answers_every_kind_of_request() {
     let (manifest, current) = (dir.manifest(), dir.current());
     let token = token(SITE, AUTH_KEY, "2099-12-31");
     let mut client = Client::new(server.port);
-    assert_eq!(manifest.artifacts.len(), 2 * 9 * 24 * 2);
+    assert_eq!(manifest.artifacts.len(), 2 * 3 * 24 * FORMATS.len());
     assert!(manifest.artifacts.values().any(|artifact| artifact.gzip_bytes.is_some()), "nothing is compressed");
     for (key, artifact) in &manifest.artifacts {
         let target = url(key);
@@ -120,8 +125,14 @@ fn every_list_answers_every_kind_of_request() {
 /// `feed/block/ipv4/1w.txt` → its URL.
 fn url(key: &str) -> String {
     let [_, feed, data_type, file] = key.split('/').collect::<Vec<_>>()[..] else { panic!("{key}") };
-    let (age, format) = file.split_once('.').unwrap();
-    format!("/v1/feed/{feed}/type/{data_type}/age/{age}/output/{format}")
+    let (age, extension) = file.split_once('.').unwrap();
+    let format = FORMATS.iter().find(|format| format.extension == extension).unwrap();
+    let list = format!("feed/{feed}/type/{data_type}/age/{age}");
+    if format.vendor {
+        format!("/v1/vendor/{}/{list}", format.name)
+    } else {
+        format!("/v1/{list}/output/{}", format.name)
+    }
 }
 
 fn facts(file: &std::path::Path, artifact: &Artifact, send: &mut impl FnMut(&str, &Headers) -> Answer) -> Facts {

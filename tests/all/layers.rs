@@ -29,6 +29,7 @@ const MAY: &[(&str, &[&str])] = &[
             "render::FORMATS",
             "render::Format",
             "snapshot::Keep",
+            "web::Form",
             "web::Settings",
             "web::SiteAccess",
             "web::SiteSettings",

@@ -25,6 +25,7 @@ mod reference;
 
 mod access;
 mod conditional;
+mod vendor;
 mod web;
 
 mod cli;

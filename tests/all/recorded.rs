@@ -1,6 +1,7 @@
 //! Reads the recorded rows of `tests/conformance/`: JSON or JSON lines, gzipped or xz-compressed.
 
 use std::io::Read;
+use std::path::Path;
 
 use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,12 @@ pub fn rows<T: DeserializeOwned>(gzipped: &[u8]) -> Vec<T> {
 /// Every row of an xz-compressed file of JSON lines.
 pub fn xz_rows<T: DeserializeOwned>(compressed: &[u8]) -> Vec<T> {
     xz_text(compressed).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The text of an xz file below `tests/conformance/`.
+pub fn xz(path: impl AsRef<Path>) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(path);
+    xz_text(&std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
 /// An xz-compressed text.
