@@ -7,6 +7,8 @@
 //! Invariants: the signature is checked before anything is decrypted; base64 is read as leniently as Python's
 //! `urlsafe_b64decode` reads it, and a token has one *canonical* spelling, whose hash is what revocation and logs use.
 
+pub mod cache;
+
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
