@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -22,6 +23,9 @@ use crate::token::TokenKeys;
 use crate::view::ViewId;
 use crate::web::files::Front;
 use crate::web::server;
+
+/// Longest wait for the last lines of the access log.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Why serving could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +63,7 @@ pub async fn serve(
     let board = Arc::new(Board::default());
     let (demand, wishes) = Demand::new();
     let demand = Arc::new(demand);
-    let front =
-        Arc::new(Front::new(config.web.clone(), token_keys(&config).await?.into(), board.clone(), demand.clone()));
+    let front = Arc::new(Front::new(config.web.clone(), token_keys(&config).await?, board.clone(), demand.clone()));
     let address = config.web.listen;
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|cause| DaemonError::Bind { address, cause })?;
@@ -80,7 +83,7 @@ pub async fn serve(
     let shared = Shared { board: board.clone(), demand, on_published };
     let mut publishing = tokio::spawn(schedule::run(config.clone(), shared, wishes, configs, until(stopped.clone())));
     let reloading = tokio::spawn(reload(config, changes, front.clone(), board, newer, until(stopped.clone())));
-    let serving = server::serve(front, listener, until(stopped));
+    let serving = server::serve(front.clone(), listener, until(stopped));
     tokio::pin!(serving, stop);
     let ended = tokio::select! {
         () = &mut stop => Ok(()),
@@ -97,6 +100,10 @@ pub async fn serve(
         serving.await.map_err(DaemonError::Serve)?;
         // Both end by themselves once told; how they end changes nothing any more.
         let _ = tokio::join!(publishing, reloading);
+    }
+    if let Some(log) = front.log() {
+        // Err: it panicked, which the panic hook has said.
+        let _ = tokio::task::spawn_blocking(move || log.finish(LAST_LINES)).await;
     }
     ended
 }

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::file::Document;
 use super::mistake::{ConfigErrors, Mistake};
 use super::section::Section;
+use super::serving;
 use super::settings::{self, Common};
 use super::sites::{self, Shared};
 use super::{Config, Site, SiteState};
@@ -20,21 +21,14 @@ use crate::index::{AGES, ANY, FORTY_TWO, TAG_FEEDS, TYPES, TypeRule};
 use crate::render::{FORMATS, Format};
 use crate::secret::Secret;
 use crate::view::is_site_name;
-use crate::web::{Form, Settings, SiteAccess};
+use crate::web::{Form, Issuance, LogSettings, Settings, SiteAccess};
 
 const MAIN_FILE: &str = "config/config.yaml";
 const MAPPINGS_FILE: &str = "config/mappings.yaml";
 const SITES_DIR: &str = "sites";
 
 /// Settings of the predecessor that are accepted and do nothing; so is all that starts with `memcached_`.
-const IGNORED: [&str; 6] = [
-    "debug",
-    "reverse_proxy_real_ip_regex",
-    "reverse_proxy_regex_place",
-    "access_log",
-    "access_log_max_bytes",
-    "access_log_rotations",
-];
+const IGNORED: [&str; 3] = ["debug", "reverse_proxy_real_ip_regex", "reverse_proxy_regex_place"];
 
 /// Reads and checks everything below `dir`.
 pub fn load(dir: &Path) -> Result<Config, ConfigErrors> {
@@ -103,6 +97,8 @@ fn config(
         reverse_proxy: global.reverse_proxy,
         proxy_header: global.proxy_header,
         allowed_everywhere: global.allowed_everywhere,
+        issuance: global.issuance,
+        access_log: global.access_log,
         timezone: global.timezone.clone(),
         sites: access,
         types: TYPES.iter().map(|data_type| data_type.name).collect(),
@@ -140,6 +136,8 @@ struct Global {
     reverse_proxy: bool,
     proxy_header: http::HeaderName,
     allowed_everywhere: Vec<IpNet>,
+    issuance: Issuance,
+    access_log: Option<LogSettings>,
 }
 
 fn global(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<String>) -> (Option<Global>, Common) {
@@ -188,6 +186,8 @@ fn read_global(section: &mut Section<'_>, dir: &Path) -> Option<Global> {
         reverse_proxy: section.bool("reverse_proxy").unwrap_or(false),
         proxy_header,
         allowed_everywhere: settings::networks(section, "allways_allowed_ips").unwrap_or_default(),
+        issuance: serving::issuance(section),
+        access_log: serving::access_log(section, dir),
         encryption_key: encryption_key?,
         salt: salt?,
     })

@@ -6,6 +6,7 @@
 //! | [`mod@file`] | YAML → a tree in which every value knows its line |
 //! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
 //! | [`section`] | a tree → values of the wanted shape, and mistakes |
+//! | [`serving`] | what `config.yaml` says about making tokens and the access log |
 //! | [`settings`] | what `config.yaml` and site files have in common |
 //! | [`sites`] | one site file → [`Site`] |
 //! | [`when`] | `5m` or a cron line → the next moment |
@@ -19,6 +20,7 @@ pub mod check;
 pub mod file;
 pub mod mistake;
 pub mod section;
+pub mod serving;
 pub mod settings;
 pub mod sites;
 pub mod watch;

@@ -106,6 +106,7 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         blacklist,
         key: key.clone(),
         feeds,
+        feed_tags: rules.feeds.iter().map(|feed| (feed.name.to_string(), feed.tag.clone())).collect(),
         undefined_feeds,
         cache_control: cache_control?,
         retry_after: period.clamp(5, 120),

@@ -84,7 +84,10 @@ fn files_of_the_predecessor_load() {
     assert_eq!(config.web.proxy_header, "x-forwarded-for");
     assert_eq!(config.web.trusted_proxies.len(), 2);
     assert_eq!(config.feeds_dir, dir.path().join("feeds-out"));
-    assert!(config.notes.iter().any(|note| note.contains("memcached_pass") && note.contains("access_log_rotations")));
+    assert!(config.notes.iter().any(|note| note.contains("memcached_pass") && !note.contains("access_log")));
+    let log = config.web.access_log.clone().unwrap();
+    assert_eq!((log.path, log.max_bytes, log.rotations), (dir.path().join("access.log"), 100 << 20, 5));
+    assert_eq!(config.web.issuance, Issuance::AllowedIps);
 
     let (site, access) = good(&config, "a.example");
     assert!(access.enabled && access.key.is_none());
@@ -205,6 +208,36 @@ fn new_settings_of_a_site() {
     assert_eq!(site.publish.formats[0].name, "json");
     assert_eq!((site.keep.all, site.keep.daily), (Duration::from_secs(86_400), Duration::from_secs(30 * 86_400)));
     assert_eq!(access.cache_control, "no-store");
+}
+
+#[test]
+fn making_tokens_and_the_access_log() {
+    let read = |more: &str| {
+        let lines = CONFIG.lines().filter(|line| !line.starts_with("access_log"));
+        let text = lines.chain(more.lines()).collect::<Vec<_>>().join("\n");
+        load(folder(&[(MAIN_FILE, &text)]).path())
+    };
+    for (text, issuance) in [
+        ("", Issuance::AllowedIps),
+        ("token_issuance: allowed_ips", Issuance::AllowedIps),
+        ("token_issuance: open", Issuance::Open),
+        ("token_issuance: off", Issuance::Off),
+        ("token_issuance: \"Off\"", Issuance::Off),
+    ] {
+        assert_eq!(read(text).unwrap().web.issuance, issuance, "{text}");
+    }
+    assert!(read("token_issuance: opne").unwrap_err().to_string().contains("did you mean `open`?"));
+    for off in ["", "access_log:  \"\"", "access_log_max_bytes: 5"] {
+        assert_eq!(read(off).unwrap().web.access_log, None, "{off}");
+    }
+    let log =
+        read("access_log: /var/log/a\naccess_log_max_bytes: \"7\"\naccess_log_rotations: 0").unwrap().web.access_log;
+    assert_eq!(log, Some(LogSettings { path: "/var/log/a".into(), max_bytes: 7 << 20, rotations: 0 }));
+    assert_eq!(
+        read("access_log: a").unwrap().web.access_log.map(|log| (log.max_bytes, log.rotations)),
+        Some((100 << 20, 5))
+    );
+    assert!(read("access_log_rotations: many").unwrap_err().to_string().contains("expected a whole number"));
 }
 
 #[test]

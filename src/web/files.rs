@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::HeaderValue;
@@ -21,12 +21,14 @@ use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
 use super::Settings;
+use super::access_log::AccessLog;
 use super::conditional::{self, Validators};
 use crate::demand::Demand;
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{Artifact, Opened};
 use crate::status::Board;
 use crate::token::TokenKeys;
+use crate::token::cache::Opener;
 use crate::view::ViewId;
 
 /// Largest part of a file that is read at once, in bytes.
@@ -192,15 +194,24 @@ fn open(path: &Path, size: u64, start: u64, length: u64) -> io::Result<Source> {
 pub struct Front {
     settings: ArcSwap<Settings>,
     tables: ArcSwap<HashMap<ViewId, Arc<Table>>>,
-    keys: Arc<TokenKeys>,
+    tokens: Opener,
+    log: ArcSwapOption<AccessLog>,
     board: Arc<Board>,
     demand: Arc<Demand>,
 }
 
 impl Front {
     /// Serves nothing yet.
-    pub fn new(settings: Settings, keys: Arc<TokenKeys>, board: Arc<Board>, demand: Arc<Demand>) -> Self {
-        Self { settings: ArcSwap::from_pointee(settings), tables: ArcSwap::default(), keys, board, demand }
+    pub fn new(settings: Settings, keys: TokenKeys, board: Arc<Board>, demand: Arc<Demand>) -> Self {
+        let log = settings.access_log.clone().and_then(AccessLog::start).map(Arc::new);
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            tables: ArcSwap::default(),
+            tokens: Opener::new(keys),
+            log: ArcSwapOption::new(log),
+            board,
+            demand,
+        }
     }
 
     /// Serves this version of the view from now on.
@@ -222,9 +233,18 @@ impl Front {
         });
     }
 
-    /// Takes other settings. `listen` and `max_connections` count at start only.
+    /// Takes other settings. `listen` and `max_connections` count at start only. An access log that is not wanted any more
+    /// ends with the last request that writes to it.
     pub fn configure(&self, settings: Settings) {
+        if self.log().map(|log| log.settings().clone()) != settings.access_log {
+            self.log.store(settings.access_log.clone().and_then(AccessLog::start).map(Arc::new));
+        }
         self.settings.store(Arc::new(settings));
+    }
+
+    /// The access log, if there is one.
+    pub fn log(&self) -> Option<Arc<AccessLog>> {
+        self.log.load_full()
     }
 
     /// The settings now.
@@ -242,9 +262,9 @@ impl Front {
         !self.tables.load().is_empty()
     }
 
-    /// The keys tokens are opened with.
-    pub fn keys(&self) -> &TokenKeys {
-        &self.keys
+    /// What tokens are opened with.
+    pub fn tokens(&self) -> &Opener {
+        &self.tokens
     }
 
     /// How the views are doing.

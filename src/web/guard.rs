@@ -3,6 +3,8 @@
 //! Invariants: 401 and 403 only when this request's token or address is wrong, anything of ours is 503; the order of checks
 //! is token, expiry, site file, enabled, blacklist, address; a key other than the site's own opens nothing.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
@@ -18,7 +20,8 @@ use super::files::{self, Body};
 use super::params;
 use super::{Settings, SiteAccess, SiteSettings};
 use crate::secret::Secret;
-use crate::token::{Claims, Opened, TokenKeys};
+use crate::token::cache::Opener;
+use crate::token::{Claims, Opened};
 use crate::view::ViewId;
 
 /// What clients send in Basic, read a little leniently.
@@ -79,7 +82,7 @@ fn forbidden(detail: &str) -> Refusal {
 #[derive(Debug)]
 pub struct Grant<'a> {
     /// The token.
-    pub token: Opened,
+    pub token: Arc<Opened>,
     /// The site it names.
     pub site: &'a SiteSettings,
 }
@@ -97,14 +100,14 @@ impl Grant<'_> {
 
 /// All checks of a request's token and address, in their order.
 pub fn admit<'a>(
-    keys: &TokenKeys,
+    tokens: &Opener,
     settings: &'a Settings,
     request: &Parts,
     client: &Client,
     now: Timestamp,
 ) -> Result<Grant<'a>, Refusal> {
     let token = presented(request)?;
-    let token = keys.open(token.reveal()).map_err(|error| forbidden(&error.to_string()))?;
+    let token = tokens.open(token.reveal()).map_err(|error| forbidden(&error.to_string()))?;
     let today = now.to_zoned_datetime(settings.timezone.clone()).date();
     token.claims.check_expiry(today).map_err(|error| forbidden(&error.to_string()))?;
     let site = site(settings, &token.claims)?;
@@ -146,11 +149,14 @@ fn read_basic(parameter: &str) -> Option<Secret> {
 fn site<'a>(settings: &'a Settings, claims: &Claims) -> Result<&'a SiteSettings, Refusal> {
     match settings.sites.get(&claims.host) {
         None => Err(forbidden("Token config file not found")),
-        Some(SiteAccess::Broken) => {
-            Err(Refusal::unavailable("The configuration of this site has a mistake; its feeds are not served.", RETRY))
-        }
+        Some(SiteAccess::Broken) => Err(broken_site()),
         Some(SiteAccess::Good(site)) => Ok(site),
     }
+}
+
+/// The file of this site does not check.
+pub fn broken_site() -> Refusal {
+    Refusal::unavailable("The configuration of this site has a mistake; its feeds are not served.", RETRY)
 }
 
 fn check_enabled(site: &SiteSettings) -> Result<(), Refusal> {
@@ -169,7 +175,8 @@ fn check_revoked(site: &SiteSettings, token: &Opened) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_address(settings: &Settings, site: &SiteSettings, client: &Client) -> Result<(), Refusal> {
+/// Refuses a proxy that nobody said to trust.
+pub fn check_proxy(settings: &Settings, client: &Client, retry_after: u64) -> Result<(), Refusal> {
     if let Client::UntrustedProxy(peer) = client {
         tracing::warn!(
             %peer,
@@ -177,8 +184,13 @@ fn check_address(settings: &Settings, site: &SiteSettings, client: &Client) -> R
             "reverse_proxy is on, but this peer sends its header and is not in trusted_proxies: add it there, or it is forged"
         );
         let detail = "The proxy in front of this server is not in its list of trusted proxies.";
-        return Err(Refusal::unavailable(detail, site.retry_after));
+        return Err(Refusal::unavailable(detail, retry_after));
     }
+    Ok(())
+}
+
+fn check_address(settings: &Settings, site: &SiteSettings, client: &Client) -> Result<(), Refusal> {
+    check_proxy(settings, client, site.retry_after)?;
     if client.is_in(&site.allowed) || client.is_in(&settings.allowed_everywhere) {
         return Ok(());
     }

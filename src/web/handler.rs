@@ -8,22 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
     LAST_MODIFIED, LOCATION, VARY,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use jiff::Timestamp;
 
 use super::client_ip::{self, Client};
 use super::conditional::{self, Verdict};
 use super::files::{self, Body, Entry, Front, Part, Table};
 use super::guard::{self, Grant, Refusal};
-use super::health;
 use super::params::{self, List, Words};
 use super::route::{self, FeedPath, Route};
 use super::{Settings, SiteSettings};
+use super::{favicon, health, issue, log_line, mapping};
 use crate::demand::Answer;
 use crate::expiry;
 use crate::view::ViewId;
@@ -34,32 +35,49 @@ const WAIT: Duration = Duration::from_secs(10);
 const BUSY: u64 = 5;
 
 /// Answers a request.
-pub async fn answer(front: &Front, request: &Parts, peer: IpAddr, now: Timestamp) -> Response<Body> {
+pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr, now: Timestamp) -> Response<Body> {
     let settings = front.settings();
     let proxy_header = settings.reverse_proxy.then_some(&settings.proxy_header);
     let client = client_ip::resolve(peer, &request.headers, &settings.trusted_proxies, proxy_header);
     let response = match route::route(&request.method, &request.uri) {
+        Route::Root if has_empty_host(request) => {
+            Refusal::new(StatusCode::BAD_REQUEST, "Invalid Host header").into_response()
+        }
         Route::Root => health::root(&client, &request.headers, now),
         Route::Robots => health::robots(),
         Route::Status => health::status(front, &settings, request, &client, now),
+        Route::Favicon => favicon::favicon(request, now.as_second()),
+        Route::FeedMapping => {
+            let grant = guard::admit(front.tokens(), &settings, request, &client, now);
+            grant.map_or_else(Refusal::into_response, |grant| mapping::mapping(grant.site))
+        }
+        Route::IssueToken => {
+            let issued = issue::issue(front, &settings, request, body, &client, now);
+            issued.await.unwrap_or_else(Refusal::into_response)
+        }
         Route::Feed(path) => {
             feed(front, &settings, request, &client, &path, now).await.unwrap_or_else(Refusal::into_response)
         }
         Route::Redirect(location) => redirect(&location),
-        Route::NotAllowed => {
+        Route::NotAllowed(methods) => {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-            refusal.with(ALLOW, "GET, HEAD").into_response()
+            refusal.with(ALLOW, methods).into_response()
         }
         Route::NotFound => Refusal::new(StatusCode::NOT_FOUND, "Not Found").into_response(),
     };
     tracing::debug!(
         method = %request.method,
-        path = ?request.uri.path(),
+        target = log_line::target(&request.uri),
         status = response.status().as_u16(),
-        client = ?client.to_string(),
+        client = log_line::client(&client),
         "answered"
     );
     finish(&request.method, response)
+}
+
+/// `/` shows how the request came; without a host it came wrong.
+fn has_empty_host(request: &Parts) -> bool {
+    request.headers.get(HOST).is_some_and(http::HeaderValue::is_empty)
 }
 
 /// One list: who asks, for what, is it there, does the client have it already.
@@ -71,7 +89,7 @@ async fn feed(
     path: &FeedPath,
     now: Timestamp,
 ) -> Result<Response<Body>, Refusal> {
-    let grant = guard::admit(front.keys(), settings, request, client, now)?;
+    let grant = guard::admit(front.tokens(), settings, request, client, now)?;
     let words = Words::new(settings, &grant.site.feeds);
     let list = params::read(words, path, request.uri.query())
         .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;

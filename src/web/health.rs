@@ -84,7 +84,7 @@ fn views(
     if client.is_in(&settings.allowed_everywhere) {
         return Some(front.board().all().into_iter().map(|(view, status)| (view.to_string(), status)).collect());
     }
-    let view = guard::admit(front.keys(), settings, request, client, now).ok()?.view().ok()?;
+    let view = guard::admit(front.tokens(), settings, request, client, now).ok()?.view().ok()?;
     let status = front.board().get(&view)?;
     Some(BTreeMap::from([(view.to_string(), status)]))
 }

@@ -12,22 +12,35 @@
 //! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
 //! | [`files`] | key → artifact in the table in memory → body |
 //! | [`health`] | `/` and `/v1/status` |
+//! | [`mapping`] | `/v1/feedmapping` |
+//! | [`favicon`] | `/favicon.ico` |
+//! | [`issue`], [`issue_body`], [`issue_date`] | `/v1/generate_token_json`: who may, what is asked for, until when |
+//! | [`log_line`], [`logged`], [`access_log`] | one line per request, without secrets: its text, its moment, its file |
 //!
 //! Invariants: never fetches, never renders, never joins a URL to a path; never 200 for an error and never HTML on a feed
 //! URL; 401 and 403 only when this request's token or address is wrong.
 
+pub mod access_log;
 pub mod client_ip;
 pub mod conditional;
+pub mod favicon;
 pub mod files;
 pub mod guard;
 pub mod handler;
 pub mod health;
+pub mod issue;
+pub mod issue_body;
+pub mod issue_date;
+pub mod log_line;
+pub mod logged;
+pub mod mapping;
 pub mod params;
 pub mod route;
 pub mod server;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -48,6 +61,10 @@ pub struct Settings {
     pub proxy_header: http::HeaderName,
     /// Addresses that may read every site.
     pub allowed_everywhere: Vec<IpNet>,
+    /// Who is given tokens.
+    pub issuance: Issuance,
+    /// `None`: no access log.
+    pub access_log: Option<LogSettings>,
     /// Calendar of token expiry.
     pub timezone: jiff::tz::TimeZone,
     /// Site name → what applies there.
@@ -73,6 +90,29 @@ pub struct Form {
     pub types: Option<&'static [&'static str]>,
 }
 
+/// Who is given tokens by `/v1/generate_token_json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Issuance {
+    /// Addresses that may read the site, for tokens of that site.
+    #[default]
+    AllowedIps,
+    /// Everybody, as the predecessor does.
+    Open,
+    /// Nobody.
+    Off,
+}
+
+/// Where requests are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The file; older ones are beside it, as `.1`, `.2` …
+    pub path: PathBuf,
+    /// A file is not made larger; 0: it may grow.
+    pub max_bytes: u64,
+    /// Older files that are kept; 0: the file may grow.
+    pub rotations: u32,
+}
+
 /// One site.
 #[derive(Clone, Debug)]
 pub enum SiteAccess {
@@ -95,6 +135,8 @@ pub struct SiteSettings {
     pub key: Option<Secret>,
     /// Feeds in the order of error texts: `incident block alert hunt`, custom ones, `any`, `42`.
     pub feeds: Vec<String>,
+    /// Feeds that a tag decides, with that tag.
+    pub feed_tags: Vec<(String, String)>,
     /// Custom feeds that have a name but no definition here: 404.
     pub undefined_feeds: Vec<String>,
     /// `Cache-Control` of answers with a list.

@@ -144,14 +144,19 @@ fn check_cache(input: &str) -> Option<String> {
 }
 
 /// An integer as pydantic reads one from a text. Those that do not fit are as large as can be.
-enum Integer {
+pub enum Integer {
+    /// Zero or more.
     Good(u32),
+    /// Less than zero.
     Negative,
+    /// No integer.
     None,
+    /// More digits than are read.
     TooLong,
 }
 
-fn read_integer(input: &str) -> Integer {
+/// Reads a text as pydantic reads an integer.
+pub fn read_integer(input: &str) -> Integer {
     let text = input.trim();
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

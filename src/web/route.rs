@@ -49,16 +49,32 @@ pub enum Route {
     Root,
     /// `/robots.txt`.
     Robots,
+    /// `/favicon.ico`.
+    Favicon,
     /// `/v1/status`.
     Status,
+    /// `/v1/feedmapping`.
+    FeedMapping,
+    /// `/v1/generate_token_json`.
+    IssueToken,
     /// `/v1/feed/…`, `/v1/vendor/…`.
     Feed(FeedPath),
     /// A known URL but for slashes at its end: 307 to this path and query.
     Redirect(String),
-    /// A known URL, but neither GET nor HEAD: 405.
-    NotAllowed,
+    /// A known URL, but not by this method: 405, with the methods it has.
+    NotAllowed(&'static str),
     /// 404.
     NotFound,
+}
+
+impl Route {
+    /// By these methods; HEAD goes wherever GET does.
+    fn methods(&self) -> &'static str {
+        match self {
+            Self::IssueToken => "POST",
+            _ => "GET, HEAD",
+        }
+    }
 }
 
 /// Finds the route of a request.
@@ -68,8 +84,10 @@ pub fn route(method: &Method, uri: &Uri) -> Route {
     }
     let path = percent_decode_str(uri.path()).decode_utf8_lossy();
     match find(&path) {
-        Some(route) if matches!(*method, Method::GET | Method::HEAD) => route,
-        Some(_) => Route::NotAllowed,
+        Some(route) => {
+            let methods = route.methods();
+            if methods.split(", ").any(|name| name == method.as_str()) { route } else { Route::NotAllowed(methods) }
+        }
         None => {
             let shorter = path.trim_end_matches('/');
             if shorter.len() < path.len() && find(shorter).is_some() {
@@ -85,7 +103,10 @@ fn find(path: &str) -> Option<Route> {
     match path {
         "/" => return Some(Route::Root),
         "/robots.txt" => return Some(Route::Robots),
+        "/favicon.ico" => return Some(Route::Favicon),
         "/v1/status" => return Some(Route::Status),
+        "/v1/feedmapping" => return Some(Route::FeedMapping),
+        "/v1/generate_token_json" => return Some(Route::IssueToken),
         _ => {}
     }
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
@@ -158,9 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn only_reading_is_allowed() {
-        assert_eq!(route(&Method::HEAD, &"/".parse().unwrap()), Route::Root);
-        assert_eq!(route(&Method::POST, &"/".parse().unwrap()), Route::NotAllowed);
-        assert_eq!(route(&Method::POST, &"/nope".parse().unwrap()), Route::NotFound);
+    fn every_url_has_its_methods() {
+        let ask = |method: Method, target: &str| route(&method, &target.parse().unwrap());
+        assert_eq!(ask(Method::HEAD, "/"), Route::Root);
+        assert_eq!(ask(Method::POST, "/"), Route::NotAllowed("GET, HEAD"));
+        assert_eq!(ask(Method::POST, "/nope"), Route::NotFound);
+        assert_eq!(ask(Method::POST, "/v1/generate_token_json"), Route::IssueToken);
+        for method in [Method::GET, Method::HEAD, Method::PUT] {
+            assert_eq!(ask(method, "/v1/generate_token_json"), Route::NotAllowed("POST"));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Connections. In: a listener. Out: every request handed to [`handler::answer`], until the shutdown ends and all is drained.
 //!
 //! Invariants: the loop outlives every accept error and every panic of a request; connections are bounded in number, and in
-//! time in each direction, so no client can hold one for nothing; request bodies are not read.
+//! time in each direction, so no client can hold one for nothing; request bodies are read where a token is asked for, and bounded there.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -24,13 +24,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::files::{self, Body, Front};
 use super::handler;
+use super::logged::{self, Pending};
 
 /// Header lines of one request.
 const MAX_HEADERS: usize = 64;
@@ -120,25 +121,51 @@ async fn connection(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, watc
         tracing::debug!(%peer, %error, "a connection could not be prepared");
         return;
     }
+    let (logging, refused) = (Arc::clone(&front), Arc::clone(&front));
     let answer = tower::service_fn(move |request: Request<Incoming>| {
         let front = Arc::clone(&front);
         async move {
-            let (request, _) = request.into_parts();
+            let (request, body) = request.into_parts();
             let now = jiff::Timestamp::now();
-            Ok::<_, Infallible>(handler::answer(&front, &request, peer.ip(), now).await)
+            Ok::<_, Infallible>(handler::answer(&front, &request, body, peer.ip(), now).await)
+        }
+    });
+    let answer = ServiceBuilder::new()
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, HeaderName::from_static("token")]))
+        .layer(CatchPanicLayer::custom(panicked))
+        .service(answer);
+    // Around the one that catches panics: they have a line, too.
+    let logged = tower::service_fn(move |request: Request<Incoming>| {
+        let (front, answer) = (Arc::clone(&logging), answer.clone());
+        async move {
+            let (request, body) = request.into_parts();
+            let pending = Pending::new(&front, &request, peer.ip());
+            let response = answer.oneshot(Request::from_parts(request, body)).await?;
+            Ok::<_, Infallible>(logged::counted(response, pending))
         }
     });
     let service = ServiceBuilder::new()
         .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, HeaderName::from_static("token")]))
-        .layer(CatchPanicLayer::custom(panicked))
-        .service(answer);
+        .service(logged);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(timeouts.head).max_headers(MAX_HEADERS).keep_alive(true);
     let stream = TokioIo::new(Paced::new(stream, timeouts));
     let serving = http.serve_connection(stream, TowerToHyperService::new(service));
     if let Err(error) = watcher.watch(serving).await {
         tracing::trace!(%peer, %error, "a connection ended early");
+        if let Some(status) = status_of(&error) {
+            Pending::unread(&refused, peer.ip(), status);
+        }
+    }
+}
+
+/// What hyper has answered to a head that it could not read.
+fn status_of(error: &hyper::Error) -> Option<u16> {
+    match error {
+        error if error.is_parse_too_large() && error.to_string().contains("URI") => Some(414),
+        error if error.is_parse_too_large() => Some(431),
+        error if error.is_parse() => Some(400),
+        _ => None,
     }
 }
 

@@ -30,6 +30,8 @@ const MAY: &[(&str, &[&str])] = &[
             "render::Format",
             "snapshot::Keep",
             "web::Form",
+            "web::Issuance",
+            "web::LogSettings",
             "web::Settings",
             "web::SiteAccess",
             "web::SiteSettings",
