@@ -61,6 +61,14 @@ pub fn get(port: u16, target: &str) -> Answer {
     Client::new(port).get(target, &[])
 }
 
+/// These bytes over a connection of its own, and what comes back.
+pub fn exchange(port: u16, request: &[u8], head_only: bool) -> Answer {
+    let mut stream = connect(port).map(BufReader::new).unwrap();
+    stream.get_mut().write_all(request).unwrap();
+    let shown = || String::from_utf8_lossy(&request[..request.len().min(200)]).into_owned();
+    read(&mut stream, head_only).unwrap_or_else(|| panic!("no answer to {}", shown()))
+}
+
 /// Whether the server answers `/v1/status`.
 pub fn answers(port: u16) -> bool {
     let Ok(mut stream) = connect(port) else { return false };

@@ -6,9 +6,11 @@ mod cmd;
 mod dir;
 mod feed;
 mod http;
+mod mirror;
 mod misp;
 mod model;
 mod recorded;
+mod replay;
 mod tls;
 
 mod ages;
@@ -24,7 +26,10 @@ mod kill;
 mod reference;
 
 mod access;
+mod addresses;
+mod around;
 mod conditional;
+mod handed;
 mod vendor;
 mod web;
 

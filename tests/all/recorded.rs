@@ -10,6 +10,11 @@ use serde::de::DeserializeOwned;
 pub fn rows<T: DeserializeOwned>(gzipped: &[u8]) -> Vec<T> {
     let mut text = String::new();
     GzDecoder::new(gzipped).read_to_string(&mut text).unwrap();
+    lines(&text)
+}
+
+/// Every row of a text.
+pub fn lines<T: DeserializeOwned>(text: &str) -> Vec<T> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
