@@ -26,10 +26,12 @@ mod kill;
 mod reference;
 
 mod access;
+mod access_log;
 mod addresses;
 mod around;
 mod conditional;
 mod handed;
+mod issue;
 mod vendor;
 mod web;
 
