@@ -1,17 +1,8 @@
-//! Reads the recorded rows of `tests/conformance/`: JSON or JSON lines, gzipped or xz-compressed.
+//! Reads the recorded rows of `tests/conformance/`: JSON lines, xz-compressed.
 
-use std::io::Read;
 use std::path::Path;
 
-use flate2::read::GzDecoder;
 use serde::de::DeserializeOwned;
-
-/// Every row of a gzipped file of JSON lines.
-pub fn rows<T: DeserializeOwned>(gzipped: &[u8]) -> Vec<T> {
-    let mut text = String::new();
-    GzDecoder::new(gzipped).read_to_string(&mut text).unwrap();
-    lines(&text)
-}
 
 /// Every row of a text.
 pub fn lines<T: DeserializeOwned>(text: &str) -> Vec<T> {
