@@ -195,7 +195,8 @@ fn new_settings_of_a_site() {
     let key = "k".repeat(40);
     let more = "feed: https://feed.example/a\nmispUrl: http://misp.example:8080\nmispAuthKeyFile: key.txt\nrefresh: 2h\n\
          publish:\n  feeds: [any, incident, any]\n  formats: [json]\nkeep: {daily: 30d}\nmisp_ports: [8443]\n\
-         refresh_time_limit: 90s\nfull_refresh: \"30 3 * * 0\"\ncache_control: no-store\n";
+         refresh_time_limit: 90s\nfull_refresh: \"30 3 * * 0\"\ncache_control: no-store\n\
+         ipv4ext_widest: 24\n";
     let site = format!("{SITE}{more}");
     let dir = folder(&[(MAIN_FILE, CONFIG), ("sites/a.example.yaml", &site), ("key.txt", &format!("{key}\n"))]);
     let config = load(dir.path()).unwrap();
@@ -208,6 +209,7 @@ fn new_settings_of_a_site() {
     assert_eq!(site.publish.formats[0].name, "json");
     assert_eq!((site.keep.all, site.keep.daily), (Duration::from_secs(86_400), Duration::from_secs(30 * 86_400)));
     assert_eq!(access.cache_control, "no-store");
+    assert_eq!(site.rules.bounds.widest, 24);
 }
 
 #[test]
@@ -242,7 +244,9 @@ fn making_tokens_and_the_access_log() {
 
 #[test]
 fn mistakes_in_names_of_a_site() {
-    let site = format!("{SITE}publish:\n  feeds: [incidnet]\n  ages: [1x]\n  types: [ipv44]\n  formats: [csv]\n");
+    let site = format!(
+        "{SITE}publish:\n  feeds: [incidnet]\n  ages: [1x]\n  types: [ipv44]\n  formats: [csv]\nipv4ext_widest: 33\n"
+    );
     let site = site.replace("phish:", "alert:");
     let text = mistakes_of(&site).join("\n");
     for part in [
@@ -250,6 +254,7 @@ fn mistakes_in_names_of_a_site() {
         "publish.feeds: \"incidnet\" is no feed of this site; did you mean `incident`?",
         "publish.types: \"ipv44\" is no data type; did you mean `ipv4`?",
         "publish.ages: \"1x\" is no age",
+        "ipv4ext_widest: expected a whole number from 0 to 32, found 33",
         "publish.formats: \"csv\" is no format; one of: txt, json",
     ] {
         assert!(text.contains(part), "{part} not in:\n{text}");

@@ -1,13 +1,13 @@
-//! The values of one data type → the lists of several slices at once. In: values, who takes them, and when they are of.
-//! Out: lists that share their values; what no list can hold, counted.
+//! The values of one data type → the lists of several slices at once. In: values in the order of events, who takes them,
+//! and when they are of. Out: lists that share their values; what no list can hold, counted.
 //!
-//! A list of expanded networks has a bound (`Bounds::lines`). Single addresses come first, then networks, narrow ones
-//! before wide ones, by address among equals; the first network that does not fit closes the list. So what is in a list
-//! depends on its values alone, never on the order of events.
+//! A list of expanded networks has a bound (`Bounds::lines`). Single addresses count first, then networks, narrow ones
+//! before wide ones, by address among equals; the first that does not fit closes the list. So what is in a list depends
+//! on its values alone, never on the order of events.
 //!
 //! Invariants: a value that nobody takes is not kept; a value counts as refused once, however many lists refuse it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::normalise::{Bounds, Normalise, Refusal, Span};
@@ -29,11 +29,12 @@ struct Found {
     last_event: u32,
 }
 
-/// A network that waits for the single addresses.
-struct Network {
+/// Addresses that wait until it is known how many there are.
+struct Waiting {
     span: Span,
     seen: Seen,
-    takers: Box<[usize]>,
+    /// Place in `Collection::takers`: few sets of lists, many values.
+    takers: usize,
 }
 
 /// Collects the values of one data type.
@@ -43,16 +44,23 @@ pub(super) struct Collection {
     numbers: HashMap<Box<str>, u32>,
     /// Per list: number of a value → what is known of it.
     found: Vec<HashMap<u32, Found>>,
-    networks: Vec<Network>,
+    waiting: Vec<Waiting>,
+    takers: Vec<Box<[usize]>>,
     refusals: BTreeMap<Refusal, u64>,
 }
 
 impl Collection {
     /// For so many lists.
     pub(super) fn new(normalise: Normalise, bounds: Bounds, lists: usize) -> Self {
-        let found = (0..lists).map(|_| HashMap::new()).collect();
-        let (numbers, networks, refusals) = (HashMap::new(), Vec::new(), BTreeMap::new());
-        Self { normalise, bounds, numbers, found, networks, refusals }
+        Self {
+            normalise,
+            bounds,
+            numbers: HashMap::new(),
+            found: (0..lists).map(|_| HashMap::new()).collect(),
+            waiting: Vec::new(),
+            takers: Vec::new(),
+            refusals: BTreeMap::new(),
+        }
     }
 
     /// A value, and the lists that take it.
@@ -60,26 +68,28 @@ impl Collection {
         let refused = match self.normalise {
             Normalise::One(normalise) => normalise(misp_type, value).map(|line| self.keep(&line, seen, takers)),
             Normalise::Span(normalise) => normalise(&self.bounds, misp_type, value).map(|span| {
-                if span.lines() == 1 {
-                    span.each(&mut |line| self.keep(line, seen, takers));
-                } else {
-                    self.networks.push(Network { span, seen, takers: takers.into() });
-                }
+                let takers = self.takers_place(takers);
+                self.waiting.push(Waiting { span, seen, takers });
             }),
         };
         if let Err(refusal) = refused {
-            *self.refusals.entry(refusal).or_default() += 1;
+            self.refuse(refusal);
         }
     }
 
     /// The lists, and the refusals.
     pub(super) fn finish(mut self) -> (Vec<List>, BTreeMap<Refusal, u64>) {
-        if matches!(self.normalise, Normalise::Span(_)) {
-            let mut closed = self.cut();
-            let mut networks = std::mem::take(&mut self.networks);
-            networks.sort_by_key(|network| network.span);
-            for network in networks {
-                self.expand(&network, &mut closed);
+        let limits: Vec<Option<Span>> = (0..self.found.len()).map(|list| self.limit(list)).collect();
+        let (waiting, sets) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.takers));
+        for Waiting { span, seen, takers } in waiting {
+            let all = &sets[takers];
+            let open = |list: &usize| limits[*list].is_none_or(|limit| span < limit);
+            let takers: Vec<usize> = all.iter().copied().filter(open).collect();
+            if takers.len() < all.len() {
+                self.refuse(Refusal::ListFull);
+            }
+            if !takers.is_empty() {
+                span.each(&mut |line| self.keep(line, seen, &takers));
             }
         }
         (into_lists(self.found, self.numbers), self.refusals)
@@ -104,57 +114,40 @@ impl Collection {
         }
     }
 
-    /// Drops the single addresses beyond the bound, the last ones by code point; which lists these were.
-    fn cut(&mut self) -> Vec<bool> {
-        let most = usize::try_from(self.bounds.lines).unwrap_or(usize::MAX);
-        let closed: Vec<bool> = self.found.iter().map(|found| found.len() > most).collect();
-        if !closed.contains(&true) {
-            return closed;
-        }
-        let mut sorted: Vec<(&str, u32)> = self.numbers.iter().map(|(line, number)| (&**line, *number)).collect();
-        sorted.sort_unstable();
-        let mut dropped = BTreeSet::new();
-        for found in self.found.iter_mut().filter(|found| found.len() > most) {
-            let members = sorted.iter().filter(|(_, number)| found.contains_key(number));
-            let beyond: Vec<u32> = members.skip(most).map(|(_, number)| *number).collect();
-            for number in beyond {
-                found.remove(&number);
-                dropped.insert(number);
-            }
-        }
-        *self.refusals.entry(Refusal::ListFull).or_default() += dropped.len() as u64;
-        closed
+    fn refuse(&mut self, refusal: Refusal) {
+        *self.refusals.entry(refusal).or_default() += 1;
     }
 
-    /// Adds a network to those of its lists that are open and have room.
-    fn expand(&mut self, network: &Network, closed: &mut [bool]) {
-        let mut takers = Vec::with_capacity(network.takers.len());
-        for taker in &network.takers {
-            closed[*taker] = closed[*taker] || !self.fits(&network.span, *taker);
-            if !closed[*taker] {
-                takers.push(*taker);
+    /// There are as many as there are mixtures of lists, which is few.
+    fn takers_place(&mut self, takers: &[usize]) -> usize {
+        match self.takers.iter().rposition(|known| **known == *takers) {
+            Some(place) => place,
+            None => {
+                self.takers.push(takers.into());
+                self.takers.len() - 1
             }
-        }
-        if takers.len() < network.takers.len() {
-            *self.refusals.entry(Refusal::ListFull).or_default() += 1;
-        }
-        if !takers.is_empty() {
-            network.span.each(&mut |line| self.keep(line, network.seen, &takers));
         }
     }
 
-    /// Whether a list has room for a network; lines it has already need none.
-    fn fits(&self, span: &Span, taker: usize) -> bool {
-        let found = &self.found[taker];
-        let lines = found.len() as u64;
-        if lines + span.lines() <= self.bounds.lines {
-            return true;
+    /// The first addresses, in the order of [`Span`], that a list has no room for. Lines it has already need none.
+    fn limit(&self, list: usize) -> Option<Span> {
+        let takes: Vec<bool> = self.takers.iter().map(|takers| takers.contains(&list)).collect();
+        let mine = || self.waiting.iter().filter(|waiting| takes[waiting.takers]).map(|waiting| waiting.span);
+        if mine().map(|span| span.lines()).sum::<u64>() <= self.bounds.lines {
+            return None;
         }
-        let mut fresh = 0;
-        span.each(&mut |line| {
-            fresh += u64::from(self.numbers.get(line).is_none_or(|number| !found.contains_key(number)));
-        });
-        lines + fresh <= self.bounds.lines
+        let mut spans: Vec<Span> = mine().collect();
+        spans.sort_unstable();
+        spans.dedup();
+        let mut lines: HashSet<u32> = HashSet::new();
+        for span in spans {
+            let room = self.bounds.lines - lines.len() as u64;
+            if span.lines() > room && span.addresses().filter(|line| !lines.contains(line)).count() as u64 > room {
+                return Some(span);
+            }
+            lines.extend(span.addresses());
+        }
+        None
     }
 }
 
@@ -237,7 +230,7 @@ mod tests {
             &[("10.0.0.3", 1, BOTH), ("10.0.0.1", 1, BOTH), ("10.0.0.2", 1, &[0]), ("10.0.0.0/31", 1, BOTH)];
         let (lists, refused) = collected(2, values);
         assert_eq!(lists, [["10.0.0.1", "10.0.0.2"], ["10.0.0.1", "10.0.0.3"]]);
-        // The address 10.0.0.3 and the network.
+        // The address 10.0.0.3 in the first list, and the network.
         assert_eq!(refused, 2);
     }
 }

@@ -74,10 +74,9 @@ fn read_network(part: &str) -> Option<Ipv4Net> {
     Ipv4Net::new(address.parse().ok()?, read_prefix(prefix)?).ok().map(|network| network.trunc())
 }
 
-/// IPv4 addresses in a row.
+/// IPv4 addresses in a row. In order: fewer before more, then by the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
-    // Derived order: narrow ones first.
     lines: u64,
     first: u32,
 }
@@ -88,12 +87,18 @@ impl Span {
         self.lines
     }
 
+    /// Every address as a number, ascending.
+    pub fn addresses(&self) -> impl Iterator<Item = u32> + use<> {
+        let first = self.first;
+        (0..self.lines).map(move |offset| first.wrapping_add(offset as u32))
+    }
+
     /// Hands every address over, in the order of numbers.
     pub fn each(&self, out: &mut dyn FnMut(&str)) {
         let mut text = String::with_capacity(15);
-        for offset in 0..self.lines {
+        for address in self.addresses() {
             text.clear();
-            push_quad(&mut text, self.first.wrapping_add(offset as u32));
+            push_quad(&mut text, address);
             out(&text);
         }
     }
