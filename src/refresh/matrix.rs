@@ -81,3 +81,17 @@ fn place_of(age: &Age) -> usize {
 fn place_of_format(format: &Format) -> usize {
     FORMATS.iter().position(|other| other.name == format.name).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_counted_in_the_first_format_of_the_largest_age_the_matrix_wants() {
+        let slots = |wanted: &[((usize, usize), bool)]| wanted.iter().copied().collect::<Slots>();
+        assert_eq!(counted(&slots(&[((0, 0), false), ((2, 1), false), ((2, 3), false)])), Some((2, 1)));
+        assert_eq!(counted(&slots(&[((1, 1), false), ((1, 0), true), ((2, 0), true)])), Some((1, 1)));
+        assert_eq!(counted(&slots(&[((1, 1), true), ((2, 3), true)])), Some((2, 3)));
+        assert_eq!(counted(&Slots::new()), None);
+    }
+}

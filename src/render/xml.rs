@@ -57,7 +57,7 @@ fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// Reads the entries of a body that [`write`] made.
+/// Reads the entries of a body that [`write()`] made.
 pub fn values(body: &[u8]) -> Option<Vec<String>> {
     let text = std::str::from_utf8(body.strip_prefix(DECLARATION)?).ok()?;
     let (name, mut rest) = text.strip_prefix('<')?.split_once(['>', ' '])?;

@@ -2,7 +2,7 @@
 //! quotes, and double quotes with ASCII escapes where nothing else does; lines fold behind column 80. Empty: `--- []\n`.
 //!
 //! Invariants: every byte is ASCII; what is written is read as the same text by YAML 1.1 and 1.2. The words YAML 1.1 takes
-//! for something else than a string are in [`scalar`].
+//! for something else than a string are in `yaml/scalar.rs`.
 
 mod scalar;
 

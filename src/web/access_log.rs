@@ -1,6 +1,6 @@
 //! The file behind the access log. In: lines. Out: a file, and older ones beside it as `.1`, `.2` …
 //!
-//! Invariants: handing a line over never waits: there is room for [`ROOM`] lines, and what does not fit is counted and said;
+//! Invariants: handing a line over never waits: there is room for a number of lines, and what does not fit is counted and said;
 //! a line is never split over two files; a file that was moved away or cannot be written is opened anew; nothing here changes
 //! what is served.
 #![allow(clippy::disallowed_methods, reason = "log files are no state and no version: they are renamed to be rotated")]

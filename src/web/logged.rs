@@ -101,3 +101,39 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Counted<B> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::web::LogSettings;
+    use crate::web::files::whole;
+
+    #[tokio::test]
+    async fn bytes_are_those_taken_and_who_left_has_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let log = AccessLog::start(LogSettings { path: path.clone(), max_bytes: 0, rotations: 0 }).unwrap();
+        let log = Arc::new(log);
+        let pending = |client: &str| {
+            let at = Timestamp::UNIX_EPOCH.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+            let seen = Seen::unread(client, at);
+            Some(Pending { log: Arc::clone(&log), seen, since: Instant::now(), status: GONE, bytes: 0 })
+        };
+        let mut failed = Response::new(whole("Internal Server Error"));
+        *failed.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        let body = counted(failed, pending("failed")).into_body();
+        assert_eq!(body.size_hint().exact(), Some(21));
+        body.collect().await.unwrap();
+        drop(counted(Response::new(whole("unread")), pending("head")));
+        drop(pending("left"));
+        log.finish(std::time::Duration::from_secs(10));
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (line, (client, end)) in lines.iter().zip([("failed", "500 21"), ("head", "200 0"), ("left", "499 0")]) {
+            assert!(line.starts_with(client) && line.contains(&format!("\"-\" {end} \"-\"")), "{line}");
+        }
+        assert_eq!(lines.len(), 3);
+    }
+}

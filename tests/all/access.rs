@@ -1,9 +1,11 @@
 //! Who may read what: tokens, addresses, sites, and the URLs there are.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::cmd::Server;
+use crate::cmd::{Server, wait_for};
 use crate::dir::{self, AUTH_KEY, BLOCK, Dir, SITE, now, sha256, token};
 use crate::feed::{Attribute, Event};
 use crate::http::{Answer, Client};
@@ -121,4 +123,25 @@ fn urls_are_checked_in_the_recorded_order() {
         assert_refused(&get(&mut client, &target, &good), 422, "\"detail\":[");
     }
     assert_refused(&get(&mut client, &LIST.replace("block", "cust4"), &good), 404, "");
+}
+
+#[test]
+fn a_known_token_is_judged_anew_at_every_request() {
+    let (dir, server) = served("");
+    let token = token(SITE, AUTH_KEY, ALIVE);
+    let mut client = Client::new(server.port);
+    assert_eq!(get(&mut client, "/v1/feedmapping", &token).status, 200);
+    let revoked = format!("blacklisted_api_tokens: [\"{}\"]\n", sha256(token.as_bytes()));
+    let off = dir::site("example", "").replace("enabled: true", "enabled: false");
+    let elsewhere = dir::site("example", "").replace("127.0.0.1/32", "192.0.2.0/24");
+    for (site, status) in
+        [(dir::site("example", &revoked), 403), (dir::site("example", ""), 200), (off, 403), (elsewhere, 403)]
+    {
+        let before = get(&mut client, "/v1/feedmapping", &token).text();
+        dir.site(SITE, &site);
+        wait_for("the changed site file", Duration::from_secs(20), || {
+            let answer = get(&mut client, "/v1/feedmapping", &token);
+            answer.status == status && answer.text() != before
+        });
+    }
 }

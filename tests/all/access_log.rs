@@ -85,6 +85,9 @@ fn every_request_has_its_line_and_no_line_has_a_secret() {
     // No request at all.
     http::connect(server.port).unwrap().write_all(b"nonsense\r\n\r\n").unwrap();
     assert_eq!(line(&dir, "\"-\" 400"), format!("127.0.0.1 - {none} \"-\" 400 0 \"-\" \"-\" -"));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100));
+    http::connect(server.port).unwrap().write_all(many.as_bytes()).unwrap();
+    assert!(line(&dir, "\"-\" 431").starts_with("127.0.0.1 - "));
 
     let made: serde_json::Value = serde_json::from_slice(&made.body).unwrap();
     let logs = fs::read_to_string(file(&dir, "access.log")).unwrap() + &server.log();

@@ -23,6 +23,21 @@ struct Row<'a> {
     body: Option<&'a RawValue>,
 }
 
+impl Row<'_> {
+    fn name(&self) -> String {
+        format!("{} of {} {:.60}", self.output, self.data_type, self.list.get())
+    }
+}
+
+/// Lists can be long: shows where the first difference is.
+fn same(what: &str, ours: &str, expected: &str) {
+    if ours != expected {
+        let at = ours.chars().zip(expected.chars()).take_while(|(one, other)| one == other).count();
+        let part = |text: &str| text.chars().skip(at.saturating_sub(10)).take(60).collect::<String>();
+        panic!("{what}: differs at character {at}: {:?}, expected {:?}", part(ours), part(expected));
+    }
+}
+
 /// What the rows without a data type were recorded as.
 fn mutex() -> &'static str {
     "mutex"
@@ -49,12 +64,12 @@ fn compare(file: &str) -> BTreeMap<&'static str, usize> {
                 "D20"
             }
             Answer::Recorded => {
-                assert_eq!(ours(&row, &list), recorded_body(&row), "{line}");
+                same(&row.name(), &ours(&row, &list), &recorded_body(&row));
                 "equal"
             }
             Answer::Deviation(id, body) => {
-                assert_eq!(ours(&row, &list), body, "{id}: {line}");
-                assert_ne!(body, recorded_body(&row), "{id}: {line}");
+                same(&format!("{id}, {}", row.name()), &ours(&row, &list), &body);
+                assert!(body != recorded_body(&row), "{id}, {}: as recorded", row.name());
                 id
             }
         };
@@ -70,9 +85,9 @@ fn answer(row: &Row<'_>, list: &[String]) -> Answer {
         _ if serde_json::from_str::<Vec<String>>(row.list.get()).is_err() => Answer::NoText,
         ("xml", name) => Answer::Deviation("D9", xml(name, list, recorded_body(row))),
         ("paloalto", "url") => {
-            let theirs: Vec<&str> = list.iter().map(|url| up_to_colon_slash_slash(url)).collect();
+            let theirs: Vec<String> = list.iter().map(|url| without_what_python_takes(url)).collect();
             let theirs = theirs.join("\r\n");
-            assert_eq!(theirs, recorded_body(row), "the rule of the Python Cratos");
+            same("the rule of the Python Cratos", &theirs, &recorded_body(row));
             let ours: BTreeSet<&str> =
                 list.iter().map(|url| leading_scheme(url)).filter(|line| !line.is_empty()).collect();
             let ours = ours.into_iter().collect::<Vec<_>>().join("\r\n");
@@ -97,9 +112,10 @@ fn is_xml(letter: char) -> bool {
     matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Takes away what `^.*?://` matches in Python.
-fn up_to_colon_slash_slash(url: &str) -> &str {
-    url.split_once("://").filter(|(before, _)| !before.contains('\n')).map_or(url, |(_, rest)| rest)
+/// Takes away what `^.*?://` matches in Python, on every line.
+fn without_what_python_takes(url: &str) -> String {
+    let lines = url.split('\n').map(|line| line.split_once("://").map_or(line, |(_, rest)| rest));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// D10: takes away a scheme.

@@ -106,7 +106,7 @@ fn a_source_that_is_gone_changes_no_answer() {
     let token = token(SITE, AUTH_KEY, "2099-12-31");
     let (manifest, current) = (dir.manifest(), dir.current());
     let mut client = Client::new(server.port);
-    assert_eq!(manifest.artifacts.len(), 9 * 24);
+    assert_eq!(manifest.artifacts.len(), 26 * 24);
     for (key, artifact) in &manifest.artifacts {
         let parts: Vec<&str> = key.split(['/', '.']).collect();
         let target = format!("/v1/feed/{}/type/{}/age/{}/output/{}", parts[1], parts[2], parts[3], parts[4]);
