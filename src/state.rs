@@ -102,6 +102,9 @@ pub struct Hold {
     pub since: i64,
     /// For people: what is held and why.
     pub text: String,
+    /// A full pull found it: a lesser one cannot tell that it is over.
+    #[serde(default)]
+    pub by_full: bool,
 }
 
 /// What the lists of the served version were compared with. While nothing of it changes there is nothing to render.
@@ -150,6 +153,8 @@ pub struct Counters {
     pub hits_missing: bool,
     /// Version of the MISP at the last full pull.
     pub server_version: Option<String>,
+    /// Memory limit of the key's role at the last full pull, in megabytes.
+    pub memory_mb: Option<u64>,
     /// Feed → indicators of any age when it was last published.
     pub feeds: BTreeMap<String, u64>,
     /// Attributes of the mirror when it was last taken over.

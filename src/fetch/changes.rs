@@ -68,12 +68,13 @@ impl Moved {
     }
 }
 
-/// Events whose clock, which counts whole seconds, may not show their next change: it stood at the server's own second when
-/// the index was read. They are read again next time. Clocks of other servers (imports) say nothing.
-pub fn unsettled(index: &Index, read: &BTreeSet<Uuid>, date: Option<i64>) -> Vec<Uuid> {
+/// Events that a change may have touched which no clock shows, because clocks count whole seconds: those of a batch of which
+/// an event's clock stood at the server's own second when the index was read, before the batch was. They are read again next
+/// time, the whole batch, as in [`moved`]. Clocks of other servers (imports) say nothing.
+pub fn unsettled(batches: &[Vec<Uuid>], before: &Index, date: Option<i64>) -> Vec<Uuid> {
     let Some(date) = date else { return Vec::new() };
-    let fresh = |uuid: &&Uuid| index.get(*uuid).is_some_and(|entry| (date - 1..=date + 1).contains(&entry.timestamp));
-    read.iter().filter(fresh).copied().collect()
+    let fresh = |uuid: &Uuid| before.get(uuid).is_some_and(|entry| (date - 1..=date + 1).contains(&entry.timestamp));
+    batches.iter().filter(|batch| batch.iter().any(fresh)).flatten().copied().collect()
 }
 
 /// Compares the index from before the batches were read with that from after.
@@ -186,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_changed_this_second_is_not_settled() {
+    fn a_batch_with_an_event_that_changed_this_second_is_not_settled() {
         let index = Index::from([entry(1, 98, true), entry(2, 99, true), entry(3, 100, true), entry(4, 200, true)]);
-        let read: BTreeSet<Uuid> = index.keys().copied().collect();
-        let ids = |date| unsettled(&index, &read, date).iter().map(Uuid::as_u128).collect::<Vec<_>>();
-        assert_eq!(ids(Some(100)), [2, 3]);
+        let batches = [vec![1], vec![2, 4], vec![3]].map(|batch| batch.into_iter().map(Uuid::from_u128).collect());
+        let ids = |date| unsettled(&batches, &index, date).iter().map(Uuid::as_u128).collect::<Vec<_>>();
+        assert_eq!(ids(Some(100)), [2, 4, 3]);
         assert_eq!(ids(None), [0; 0]);
     }
 

@@ -83,11 +83,14 @@ impl Client {
             value.set_sensitive(true);
             builder = builder.header(reqwest::header::AUTHORIZATION, value);
         }
-        // The read timeout of the client covers the body only; MISP builds the whole answer before the first byte.
+        // MISP builds the whole answer before the first byte. The read timeout of the client ends that wait, too.
         let sent = tokio::time::timeout(self.limits.connect + self.limits.silence, builder.send()).await;
         let inner = match sent {
-            Ok(sent) => sent.map_err(|error| failed(&shown, &error))?,
-            Err(_) => return Err(FetchError::Silent { url: shown, seconds: self.limits.silence.as_secs() }),
+            Ok(Ok(inner)) => inner,
+            Ok(Err(error)) if error.is_connect() || !error.is_timeout() => return Err(failed(&shown, &error)),
+            Ok(Err(_)) | Err(_) => {
+                return Err(FetchError::Silent { url: shown, seconds: self.limits.silence.as_secs() });
+            }
         };
         let limit = self.limits.body;
         if inner.content_length().is_some_and(|length| length > limit) {

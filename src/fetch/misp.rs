@@ -81,30 +81,31 @@ impl MispSource {
 pub async fn pull(source: &MispSource, question: &Question, sink: &mut dyn Sink) -> Result<Pulled, FetchError> {
     let api = Api::new(source)?;
     let mut out = Pulled { full: question.full, ..Pulled::default() };
-    let mut limit = MAX_LIMIT;
+    let mut memory = question.memory_mb;
     if question.full {
         let server = server::ask(&api).await?;
-        // The server's own cap is 50 rows per MB of its memory limit; a page above it would be cut without a word.
-        limit = server.memory_mb.map_or(limit, |memory| limit.min((memory * 25).max(100)));
+        memory = server.memory_mb;
         out.tags = Some(server::tag_names(&api, &question.watched).await?);
         out.server = Some(server);
     }
     let version = out.server.as_ref().map(|server| server.version.as_str()).or(question.version.as_deref());
+    // The server's own cap is 50 rows per MB of its memory limit; a page above it would be cut without a word.
+    let limit = memory.map_or(MAX_LIMIT, |memory| MAX_LIMIT.min((memory * 25).max(100)));
     let paging = Paging::new(limit, version);
     let checks = if question.full { CHECKS } else { 0 };
     let hits = Hits { missing: question.hits_missing && !question.full, checks };
     let mut pull = Pull { api, question, sink, paging, everything: question.full, hits };
-    let (index, _) = event_index(&pull.api).await?;
+    let (index, date) = event_index(&pull.api).await?;
     let warninglists = server::warninglists(&pull.api).await?;
     pull.everything |= question.warninglists.as_ref().is_some_and(|before| *before != warninglists);
     out.warninglists = Some(warninglists);
     let false_positives = pull.false_positives().await?;
     out.false_positives = false_positives.values().map(|rows| rows.len() as u64).sum();
-    if out.false_positives == 0 && question.had_false_positives && out.tags.is_none() {
+    if out.false_positives == 0 && question.watches_false_positive && out.tags.is_none() {
         let pattern = BTreeSet::from([question.false_positive.clone()]);
         out.tags = Some(server::tag_names(&pull.api, &pattern).await?);
     }
-    pull.events(index, &false_positives, &mut out).await?;
+    pull.events((index, date), &false_positives, &mut out).await?;
     out.malformed = pull.paging.malformed;
     out.hits_missing = pull.hits.missing;
     if pull.paging.hidden > 0 {
@@ -190,7 +191,7 @@ impl Pull<'_> {
     /// Reads what is new or changed, until nothing changes any more.
     async fn events(
         &mut self,
-        mut index: Index,
+        (mut index, mut date): (Index, Option<i64>),
         false_positives: &FalsePositives,
         out: &mut Pulled,
     ) -> Result<(), FetchError> {
@@ -199,21 +200,26 @@ impl Pull<'_> {
         let mut to_read = changes::to_read(&index, known, false_positives);
         let mut batching = Batching::default();
         let mut batches: Vec<Vec<Uuid>> = Vec::new();
-        let mut read = BTreeSet::new();
+        let (mut read, mut unsettled) = (BTreeSet::new(), BTreeSet::new());
         let mut round = 0;
         while !to_read.is_empty() {
             if round > ROUNDS {
                 return Err(FetchError::Moving { rounds: ROUNDS });
             }
             round += 1;
+            let first = batches.len();
             self.read(&to_read, &index, false_positives, &mut batching, &mut batches).await?;
+            for uuid in &to_read {
+                unsettled.remove(uuid);
+            }
+            unsettled.extend(changes::unsettled(&batches[first..], &index, date));
             read.extend(to_read);
-            let (after, date) = event_index(&self.api).await?;
+            let (after, later) = event_index(&self.api).await?;
             let moved = changes::moved(&batches, &index, &after, false_positives, known);
-            index = after;
-            out.unsettled = changes::unsettled(&index, &read, date);
+            (index, date) = (after, later);
             to_read = moved.take_out(&mut batches, &index);
         }
+        out.unsettled = unsettled.into_iter().filter(|uuid| index.contains_key(uuid)).collect();
         out.events = index.len() as u64;
         out.read = read.len() as u64;
         let all = self.question.known.keys().chain(&read);

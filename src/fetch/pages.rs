@@ -17,7 +17,7 @@
 /// Largest page; below the cap of a server with PHP's smallest usual memory (128 MB: 6,400 rows).
 pub const MAX_LIMIT: u64 = 5000;
 /// A page this small that still ends in 500 is no question of size.
-const MIN_LIMIT: u64 = 100;
+pub const MIN_LIMIT: u64 = 100;
 /// Most pages of one search.
 const MAX_PAGES: u64 = 20_000;
 /// A page that no search has.

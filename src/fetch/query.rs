@@ -31,10 +31,12 @@ pub struct Question {
     pub known: Known,
     /// Names the enabled warninglists of the last pull.
     pub warninglists: Option<String>,
-    /// There were rows with the false-positive tag at the last pull.
-    pub had_false_positives: bool,
+    /// If no row has the false-positive tag, an incremental pull finds out whether the tag exists too.
+    pub watches_false_positive: bool,
     /// The server's version at the last full pull.
     pub version: Option<String>,
+    /// The memory limit of the key's role at the last full pull, in megabytes.
+    pub memory_mb: Option<u64>,
     /// The last full pull found rows on warninglists that carry no `warnings`.
     pub hits_missing: bool,
 }

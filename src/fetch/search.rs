@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::FetchError;
 use super::api::{Api, Ask, Head};
-use super::pages::{Counting, FAR, Pager, Seen, Step};
+use super::pages::{Counting, FAR, MIN_LIMIT, Pager, Seen, Step};
 use super::query::{Question, Search};
 use super::split::Shape;
 use super::wire::{self, Row};
@@ -106,7 +106,9 @@ impl Searching<'_> {
             [first, .., last] => format!(" of {} events ({first} to {last})", self.events.len()),
         };
         let what = format!("{}{events}, page {page} of {limit} rows", self.search.describe());
-        Ask { once_on_500: true, ..Ask::post("/attributes/restSearch", body, what) }
+        // Where smaller pages are no remedy, a 500 is tried again like anything temporary.
+        let once_on_500 = page != FAR && limit > MIN_LIMIT;
+        Ask { once_on_500, ..Ask::post("/attributes/restSearch", body, what) }
     }
 
     /// One page, tried as often as any request.

@@ -11,11 +11,12 @@
 //! | the view has no attributes any more | the whole view |
 //! | a feed has no indicators any more | the lists of this feed |
 //!
-//! Invariants: a hold ends when its reason is gone, when a full pull later than the one that found it agrees, or by release;
-//! what is not held is never delayed.
+//! Invariants: a hold ends when its reason is gone, when a full pull later than the one that found it agrees, or by release
+//! (those of the whole view end together); what is not held is never delayed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::How;
 use crate::index::select::like;
 use crate::state::Hold;
 
@@ -24,12 +25,15 @@ pub const FALSE_POSITIVE: &str = "false-positive tag";
 /// Key of the hold on the whole view.
 pub const VIEW: &str = "view";
 
+/// What the keys of holds on feeds begin with.
+const FEED: &str = "feed ";
+
 /// Reasons by key, each with its text.
 pub type Reasons = BTreeMap<String, String>;
 
 /// Key of the hold on a feed.
 pub fn feed_key(feed: &str) -> String {
-    format!("feed {feed}")
+    format!("{FEED}{feed}")
 }
 
 /// What the last refresh knew and what this pull found.
@@ -88,13 +92,39 @@ pub fn holding(
     release: bool,
     now: i64,
 ) -> BTreeMap<String, Hold> {
-    let holds = |(key, text): (String, String)| match before.get(&key) {
+    // A view that was held as a whole had no indicators in any feed.
+    let found_empty = |key: &str| before.get(VIEW).filter(|_| full && key.starts_with(FEED));
+    let holds = |(key, text): (String, String)| match before.get(&key).or_else(|| found_empty(&key)) {
         _ if release => None,
         Some(_) if full => None,
         Some(hold) => Some((key, hold.clone())),
-        None => Some((key, Hold { since: now, text })),
+        None => Some((key, Hold { since: now, text, by_full: false })),
     };
     reasons.into_iter().filter_map(holds).collect()
+}
+
+/// Which reasons hold the whole view: none or all of them, because a pull is taken over as a whole. Decided one by one, two
+/// reasons that were found at different times would confirm each other in turns and hold the view for ever.
+///
+/// `read_all`: the pull read everything. One that did not adds to what was known before the hold, so a view that a full pull
+/// found empty looks full to it: it does not end that hold.
+pub fn holding_view(
+    mut reasons: Reasons,
+    before: &BTreeMap<String, Hold>,
+    How { full, release }: How,
+    read_all: bool,
+    now: i64,
+) -> BTreeMap<String, Hold> {
+    if let Some(hold) = before.get(VIEW).filter(|hold| hold.by_full && !read_all) {
+        reasons.entry(VIEW.into()).or_insert_with(|| hold.text.clone());
+    }
+    if holding(reasons.clone(), before, full, release, now).is_empty() {
+        return BTreeMap::new();
+    }
+    let mut held = holding(reasons, before, false, false, now);
+    let new = held.iter_mut().filter(|(key, _)| !before.contains_key(*key));
+    new.for_each(|(_, hold)| hold.by_full = read_all);
+    held
 }
 
 #[cfg(test)]
@@ -145,5 +175,40 @@ mod tests {
         assert!(holding(reasons.clone(), &first, true, false, 200).is_empty());
         assert!(holding(reasons, &first, false, true, 200).is_empty());
         assert!(holding(Reasons::new(), &first, false, false, 200).is_empty(), "the reason is gone");
+    }
+
+    #[test]
+    fn a_full_pull_that_confirms_an_empty_view_confirms_its_feeds() {
+        let feeds = of_feeds(&BTreeMap::from([("block".to_owned(), 3)]), &BTreeMap::from([("block".to_owned(), 0)]));
+        let empty = of_view(&Found { rows: 0, ..found(None) });
+        let before = holding(empty, &BTreeMap::new(), true, false, 100);
+        assert!(holding(feeds.clone(), &before, true, false, 200).is_empty());
+        assert_eq!(holding(feeds, &before, false, false, 200)["feed block"].since, 200);
+        let no_tag = of_view(&found(Some(&BTreeSet::new())));
+        assert_eq!(holding(no_tag, &before, true, false, 200).len(), 1, "that is another reason");
+    }
+
+    #[test]
+    fn two_reasons_for_the_view_found_at_different_times_are_confirmed_together() {
+        let reasons = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), String::new())).collect::<Reasons>();
+        let (full, release) = (How { full: true, release: false }, How { full: false, release: true });
+        let both = [VIEW, FALSE_POSITIVE];
+        let first = holding_view(reasons(&[VIEW]), &BTreeMap::new(), How::default(), false, 100);
+        let held = holding_view(reasons(&both), &first, full, true, 200);
+        assert_eq!((held[VIEW].since, held[FALSE_POSITIVE].since), (100, 200));
+        assert!(holding_view(reasons(&both), &held, full, true, 300).is_empty());
+        assert!(holding_view(reasons(&both), &first, release, false, 300).is_empty());
+    }
+
+    #[test]
+    fn what_a_full_pull_found_is_not_ended_by_a_lesser_one() {
+        let empty = of_view(&Found { rows: 0, ..found(None) });
+        let full = How { full: true, release: false };
+        let held = holding_view(empty.clone(), &BTreeMap::new(), full, true, 100);
+        assert!(held[VIEW].by_full);
+        let later = holding_view(Reasons::new(), &held, How::default(), false, 200);
+        assert_eq!(later, held);
+        assert!(holding_view(empty, &later, full, true, 300).is_empty(), "confirmed");
+        assert!(holding_view(Reasons::new(), &later, full, true, 300).is_empty(), "over");
     }
 }

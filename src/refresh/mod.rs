@@ -254,7 +254,9 @@ impl Publisher {
     async fn pull_and_publish(&self, how: How, now: Timestamp, progress: Progress) -> Result<Report, StageError> {
         let inner = Arc::clone(&self.0);
         let (before, counters) = on_thread(move || Ok((inner.mirror()?, inner.state.counters()?))).await?;
-        let fresh = pull::pull(&self.0, before, &counters, how.full, progress).await?;
+        // What is released must be what is there, not what was known before it was held.
+        let full = how.full || (how.release && !counters.holds.is_empty());
+        let fresh = pull::pull(&self.0, before, &counters, full, progress).await?;
         let inner = Arc::clone(&self.0);
         on_thread(move || inner.take_over(fresh, how, now)).await
     }

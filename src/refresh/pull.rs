@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Inner, Kept, Progress, StageError};
+use super::{Inner, Kept, Progress, StageError, holds};
 use crate::config::Site;
 use crate::fetch::{self, Known, KnownEvent, Pulled, Question, Sink, Source, wire};
 use crate::index::intake::Intake;
@@ -67,8 +67,10 @@ fn question(site: &Site, base: Option<&Mirror>, coverage: Coverage, counters: &C
         watched,
         known: base.map(|mirror| known(mirror, &counters.unsettled)).unwrap_or_default(),
         warninglists: base.and(counters.warninglists.clone()),
-        had_false_positives: counters.false_positives > 0,
+        // While its absence is held the tag is asked for with every pull: not asked must not look like found again.
+        watches_false_positive: counters.false_positives > 0 || counters.holds.contains_key(holds::FALSE_POSITIVE),
         version: counters.server_version.clone(),
+        memory_mb: counters.memory_mb,
         hits_missing: counters.hits_missing,
     }
 }

@@ -27,7 +27,7 @@ impl Inner {
         let mut counters = self.counters()?;
         let Fresh { mirror, changed, pulled } = fresh;
         let reasons = holds::of_view(&self.found(&mirror, &pulled, &counters));
-        let view_holds = holds::holding(reasons, &counters.holds, how.full, how.release, now.as_second());
+        let view_holds = holds::holding_view(reasons, &counters.holds, how, pulled.full, now.as_second());
         counters.last_success = Some(now.as_second());
         if pulled.full {
             counters.last_full = Some(now.as_second());
@@ -73,6 +73,7 @@ impl Inner {
         (counters.rows, counters.all_rows) = (mirror.rows(), mirror.coverage() == Coverage::Everything);
         if let Some(server) = &pulled.server {
             counters.server_version = Some(server.version.clone());
+            counters.memory_mb = server.memory_mb;
         }
         let Some(tags) = &pulled.tags else { return };
         let exists = |pattern: &String| tags.iter().any(|name| select::like(pattern, name));

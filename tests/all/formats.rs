@@ -226,10 +226,10 @@ proptest! {
         let document = roxmltree::Document::parse(&text).unwrap();
         let root = document.root_element();
         prop_assert_eq!(root.tag_name().name(), "x509-fingerprint-md5");
-        let read: Vec<&str> = root.children().map(|entry| entry.text().unwrap_or_default()).collect();
-        // Readers turn every line end into a line feed.
-        let kept = list.iter().filter(|text| text.chars().all(is_xml));
-        let kept: Vec<String> = kept.map(|text| text.replace("\r\n", "\n").replace('\r', "\n")).collect();
+        // Readers turn every line end into a line feed, this one not before an entity.
+        let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+        let read: Vec<String> = root.children().map(|entry| lines(entry.text().unwrap_or_default())).collect();
+        let kept: Vec<String> = list.iter().filter(|text| text.chars().all(is_xml)).map(|text| lines(text)).collect();
         prop_assert_eq!(read, kept);
     }
 

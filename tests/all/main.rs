@@ -25,6 +25,13 @@ mod values;
 mod kill;
 mod reference;
 
+mod drift;
+mod faults;
+mod held;
+mod outage;
+mod pulls;
+mod source;
+
 mod access;
 mod access_log;
 mod addresses;
