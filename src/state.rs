@@ -102,9 +102,6 @@ pub struct Hold {
     pub since: i64,
     /// For people: what is held and why.
     pub text: String,
-    /// A full pull found it: a lesser one cannot tell that it is over.
-    #[serde(default)]
-    pub by_full: bool,
 }
 
 /// What the lists of the served version were compared with. While nothing of it changes there is nothing to render.

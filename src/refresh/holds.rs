@@ -98,33 +98,21 @@ pub fn holding(
         _ if release => None,
         Some(_) if full => None,
         Some(hold) => Some((key, hold.clone())),
-        None => Some((key, Hold { since: now, text, by_full: false })),
+        None => Some((key, Hold { since: now, text })),
     };
     reasons.into_iter().filter_map(holds).collect()
 }
 
 /// Which reasons hold the whole view: none or all of them, because a pull is taken over as a whole. Decided one by one, two
 /// reasons that were found at different times would confirm each other in turns and hold the view for ever.
-///
-/// `read_all`: the pull read everything. One that did not adds to what was known before the hold, so a view that a full pull
-/// found empty looks full to it: it does not end that hold.
 pub fn holding_view(
-    mut reasons: Reasons,
+    reasons: Reasons,
     before: &BTreeMap<String, Hold>,
     How { full, release }: How,
-    read_all: bool,
     now: i64,
 ) -> BTreeMap<String, Hold> {
-    if let Some(hold) = before.get(VIEW).filter(|hold| hold.by_full && !read_all) {
-        reasons.entry(VIEW.into()).or_insert_with(|| hold.text.clone());
-    }
-    if holding(reasons.clone(), before, full, release, now).is_empty() {
-        return BTreeMap::new();
-    }
-    let mut held = holding(reasons, before, false, false, now);
-    let new = held.iter_mut().filter(|(key, _)| !before.contains_key(*key));
-    new.for_each(|(_, hold)| hold.by_full = read_all);
-    held
+    let is_held = !holding(reasons.clone(), before, full, release, now).is_empty();
+    if is_held { holding(reasons, before, false, false, now) } else { BTreeMap::new() }
 }
 
 #[cfg(test)]
@@ -193,22 +181,10 @@ mod tests {
         let reasons = |keys: &[&str]| keys.iter().map(|key| ((*key).to_owned(), String::new())).collect::<Reasons>();
         let (full, release) = (How { full: true, release: false }, How { full: false, release: true });
         let both = [VIEW, FALSE_POSITIVE];
-        let first = holding_view(reasons(&[VIEW]), &BTreeMap::new(), How::default(), false, 100);
-        let held = holding_view(reasons(&both), &first, full, true, 200);
+        let first = holding_view(reasons(&[VIEW]), &BTreeMap::new(), How::default(), 100);
+        let held = holding_view(reasons(&both), &first, full, 200);
         assert_eq!((held[VIEW].since, held[FALSE_POSITIVE].since), (100, 200));
-        assert!(holding_view(reasons(&both), &held, full, true, 300).is_empty());
-        assert!(holding_view(reasons(&both), &first, release, false, 300).is_empty());
-    }
-
-    #[test]
-    fn what_a_full_pull_found_is_not_ended_by_a_lesser_one() {
-        let empty = of_view(&Found { rows: 0, ..found(None) });
-        let full = How { full: true, release: false };
-        let held = holding_view(empty.clone(), &BTreeMap::new(), full, true, 100);
-        assert!(held[VIEW].by_full);
-        let later = holding_view(Reasons::new(), &held, How::default(), false, 200);
-        assert_eq!(later, held);
-        assert!(holding_view(empty, &later, full, true, 300).is_empty(), "confirmed");
-        assert!(holding_view(Reasons::new(), &later, full, true, 300).is_empty(), "over");
+        assert!(holding_view(reasons(&both), &held, full, 300).is_empty());
+        assert!(holding_view(reasons(&both), &first, release, 300).is_empty());
     }
 }

@@ -254,8 +254,10 @@ impl Publisher {
     async fn pull_and_publish(&self, how: How, now: Timestamp, progress: Progress) -> Result<Report, StageError> {
         let inner = Arc::clone(&self.0);
         let (before, counters) = on_thread(move || Ok((inner.mirror()?, inner.state.counters()?))).await?;
-        // What is released must be what is there, not what was known before it was held.
-        let full = how.full || (how.release && !counters.holds.is_empty());
+        // What is released must be what is there. And a view that was found empty is read whole: what was known before it
+        // was held would look as if it were back.
+        let is_held = counters.holds.contains_key(holds::VIEW) || (how.release && !counters.holds.is_empty());
+        let full = how.full || is_held;
         let fresh = pull::pull(&self.0, before, &counters, full, progress).await?;
         let inner = Arc::clone(&self.0);
         on_thread(move || inner.take_over(fresh, how, now)).await

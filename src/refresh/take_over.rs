@@ -27,9 +27,9 @@ impl Inner {
         let mut counters = self.counters()?;
         let Fresh { mirror, changed, pulled } = fresh;
         let reasons = holds::of_view(&self.found(&mirror, &pulled, &counters));
-        let view_holds = holds::holding_view(reasons, &counters.holds, how, pulled.full, now.as_second());
+        let view_holds = holds::holding_view(reasons, &counters.holds, how, now.as_second());
         counters.last_success = Some(now.as_second());
-        if pulled.full {
+        if pulled.full && (how.full || view_holds.is_empty()) {
             counters.last_full = Some(now.as_second());
         }
         let mut report = if view_holds.is_empty() {

@@ -73,7 +73,7 @@ impl Schedule {
         let Some(lane) = self.lanes.get_mut(view) else { return };
         let outcome = match &refreshed.result {
             Ok(report) => {
-                lane.succeeded(report.full, &self.zone, now);
+                lane.succeeded(&self.zone, now);
                 let before =
                     now.as_second() - i64::try_from(lane.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX / 2);
                 self.shared.demand.forget_idle(view, before);

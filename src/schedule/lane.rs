@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub(super) full_due: Timestamp,
     /// When the refresh under way began.
     pub(super) running: Option<Timestamp>,
+    /// It was to be a full one: only such a one counts for the next.
+    asked_full: bool,
     pub(super) failures: u32,
     pub(super) waiting: Vec<Wish>,
     pub(super) rendering: bool,
@@ -62,6 +64,7 @@ impl Lane {
             due,
             full_due,
             running: None,
+            asked_full: false,
             failures: 0,
             waiting: Vec::new(),
             rendering: false,
@@ -85,14 +88,16 @@ impl Lane {
         let asks = |ask: fn(&Taken) -> bool| self.serving.iter().any(ask);
         // A feed's own timestamps tell all; only a MISP has changes that no clock shows.
         let full = self.site.source.server().is_some() && self.full_due <= now;
-        How { full: full || asks(|taken| taken.order.full), release: asks(|taken| taken.order.release) }
+        let how = How { full: full || asks(|taken| taken.order.full), release: asks(|taken| taken.order.release) };
+        self.asked_full = how.full;
+        how
     }
 
     /// A refresh succeeded: when the next one is due.
-    pub(super) fn succeeded(&mut self, full: bool, zone: &TimeZone, now: Timestamp) {
+    pub(super) fn succeeded(&mut self, zone: &TimeZone, now: Timestamp) {
         self.failures = 0;
         let began = self.running.take().unwrap_or(now);
-        if full {
+        if self.asked_full {
             self.full_due = self.site.full_refresh.next(now, zone);
         }
         self.due = self.site.refresh.next(now, zone);

@@ -71,8 +71,6 @@ pub struct Model {
     pub published: Lists,
     /// What is held back.
     pub holds: BTreeSet<String>,
-    /// It was a full pull that found the view empty.
-    view_by_full: bool,
     /// Feed → values when it was last published.
     counts: BTreeMap<&'static str, usize>,
     /// A false-positive tag existed when the server was last asked.
@@ -98,7 +96,6 @@ impl Model {
             warninglists: Vec::new(),
             published: Lists::new(),
             holds: BTreeSet::new(),
-            view_by_full: false,
             counts: BTreeMap::new(),
             had_tag: false,
             had_false_positives: false,
@@ -118,7 +115,9 @@ impl Model {
 
     /// A refresh that succeeds.
     pub fn refresh(&mut self, look: &Look, full: bool, release: bool) -> Expected {
-        let reads_all = full || self.known.is_none() || (release && !self.holds.is_empty());
+        // What was known before a hold says nothing of what is there.
+        let is_held = self.holds.contains("view") || (release && !self.holds.is_empty());
+        let reads_all = full || self.known.is_none() || is_held;
         let known = self.known.clone().unwrap_or_default();
         let (mut fresh, mut read) = (BTreeMap::new(), BTreeSet::new());
         let mut unsettled = false;
@@ -185,13 +184,8 @@ impl Model {
         if is_asked && !exists && (self.had_tag || self.had_false_positives) {
             reasons.insert(TAG_HOLD.to_owned());
         }
-        // What was known before the hold says nothing against what a full pull found.
-        let was_found_by_full = self.view_by_full && !reads_all && self.holds.contains("view");
-        if (rows == 0 && self.rows > 0) || was_found_by_full {
+        if rows == 0 && self.rows > 0 {
             reasons.insert("view".to_owned());
-        }
-        if !self.holds.contains("view") {
-            self.view_by_full = reads_all;
         }
         let confirmed = full && reasons.is_subset(&self.holds);
         self.holds.retain(|hold| hold.starts_with("feed "));
