@@ -60,9 +60,7 @@ fn fate(kind: &Kind, place: &Place) -> Fate {
             Fate::Fails("not JSON but application/xml", 1)
         }
         Kind::Header { remove, .. } if remove == &["Content-Type"] => Fate::Fails("not JSON but of no type", 1),
-        Kind::Header { set, remove }
-            if search && set.iter().any(is_count) || search && remove == &["X-Result-Count"] =>
-        {
+        Kind::Header { set, remove } if search && (set.iter().any(is_count) || remove == &["X-Result-Count"]) => {
             Fate::Fails("X-Result-Count", 1)
         }
         // Nothing but searches is counted; without a length the body ends with the connection; the other headers only spare

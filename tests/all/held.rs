@@ -57,8 +57,10 @@ const INCREMENTAL: How = How { full: false, release: false };
 const FULL: How = How { full: true, release: false };
 const RELEASE: How = How { full: false, release: true };
 
+type Change = fn(&mut World);
+
 /// Ways to lose the tag, and to get it back.
-const LOSSES: [(fn(&mut World), fn(&mut World)); 2] = [
+const LOSSES: [(Change, Change); 2] = [
     (|world| world.rename_tag(FALSE_POSITIVE, OTHER), |world| world.rename_tag(OTHER, FALSE_POSITIVE)),
     (
         |world| world.delete_tag(FALSE_POSITIVE),
@@ -146,7 +148,7 @@ fn ages_go_on_while_a_view_is_held() {
 }
 
 /// Ways for one feed to fall to zero, and to come back.
-const FALLS: [(&str, fn(&mut World), fn(&mut World)); 3] = [
+const FALLS: [(&str, Change, Change); 3] = [
     ("hunt", |world| world.untag_event(2, HUNT), |world| world.tag_event(2, HUNT, false)),
     ("hunt", |world| world.delete_event(2), |world| drop(add(world, HUNT, vec![row(30)]).to_string())),
     ("hunt", |world| world.rename_tag(HUNT, OTHER), |world| world.rename_tag(OTHER, HUNT)),
