@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests write files and connect on their own")]
 
 mod cmd;
+mod corpus;
 mod dir;
 mod feed;
 mod http;
@@ -44,5 +45,7 @@ mod web;
 
 mod cli;
 mod online;
+
+mod lists;
 
 mod regression;

@@ -11,7 +11,7 @@
 //! | who sees what | `truth` |
 //! | a search | `parameters`, `loose`, `filters`, `search`, `rows` |
 //! | other pages, refusals | `pages`, `route` |
-//! | HTTP | `wire`, `server`, `fault`; `client` asks |
+//! | HTTP | `wire`, `server`, `fault`; `client` asks; `script` answers instead of a world |
 //! | recorded answers | `mirror` makes a world from one, `shape` compares, `clocks` replays actions |
 #![allow(dead_code, unused_imports, reason = "a harness offers more than the tests of the day use")]
 
@@ -34,6 +34,7 @@ mod pages;
 mod parameters;
 mod route;
 mod rows;
+mod script;
 mod search;
 mod server;
 pub mod shape;
@@ -48,9 +49,12 @@ mod world;
 pub use actions::{NewAttribute, NewEvent};
 pub use fault::{Fault, Kind};
 pub use identity::{ADMIN, ADMIN_KEY, Key, Organisation, READER, READER_KEY, Role, User};
+pub use route::{Answer, JSON, Refusal};
+pub use script::Script;
 pub use tagging::Via;
 pub use truth::{Indexed, Row, Sight};
 pub use warninglists::{Hit, Warninglist};
+pub use wire::Asked;
 pub use world::{Allowed, Attached, Attribute, Event, Object, Order, ResultCount, Settings, Sighting, Tag, World};
 
 use server::{Hook, Shared, lock};
@@ -92,9 +96,20 @@ impl Request {
 impl Misp {
     /// With an empty world.
     pub fn start() -> Self {
+        Self::serve(None)
+    }
+
+    /// With somebody who answers instead of a world; the clock is this machine's at the start.
+    pub fn scripted(script: impl Script + 'static) -> Self {
+        let misp = Self::serve(Some(Box::new(script)));
+        misp.world().now = jiff::Timestamp::now().as_second();
+        misp
+    }
+
+    fn serve(script: Option<Box<dyn Script>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared::new(script));
         let serving = Arc::clone(&shared);
         let acceptor = Some(thread::spawn(move || serving.serve(&listener)));
         Self { shared, port, acceptor }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::Request;
 use super::fault::{self, Fault, Kind};
 use super::route::{self, Answer};
+use super::script::Script;
 use super::wire::{Asked, Outgoing};
 use super::world::World;
 
@@ -21,6 +22,8 @@ pub struct Shared {
     pub faults: Mutex<Vec<Fault>>,
     pub log: Mutex<Vec<Request>>,
     pub hooks: Mutex<Vec<Hook>>,
+    /// Answers instead of the world.
+    pub script: Option<Box<dyn Script>>,
     connections: Mutex<Vec<(TcpStream, JoinHandle<()>)>>,
     stopped: Mutex<bool>,
     stopping: Condvar,
@@ -67,13 +70,14 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// With an empty world.
-    pub fn new() -> Self {
+    /// With an empty world, or with somebody who answers instead of it.
+    pub fn new(script: Option<Box<dyn Script>>) -> Self {
         Self {
             world: Mutex::default(),
             faults: Mutex::default(),
             log: Mutex::default(),
             hooks: Mutex::default(),
+            script,
             connections: Mutex::default(),
             stopped: Mutex::new(false),
             stopping: Condvar::new(),
@@ -136,7 +140,8 @@ impl Shared {
 
     /// One request and its answer.
     fn exchange(&self, asked: &Asked, stream: &mut TcpStream) -> io::Result<Then> {
-        let fault = fault::pick(&mut lock(&self.faults), asked.path());
+        let ordered = fault::pick(&mut lock(&self.faults), asked.path());
+        let fault = ordered.or_else(|| self.script.as_ref()?.fault(asked));
         if let Some(Kind::Hang(silence)) = &fault
             && !self.pause(*silence)
         {
@@ -162,6 +167,9 @@ impl Shared {
         let (now, gzip) = (world.now, world.settings.gzip);
         if let Some(answer) = fault.and_then(|fault| fault.instead(asked)) {
             return (answer, now, gzip);
+        }
+        if let Some(script) = &self.script {
+            return (script.answer(asked), now, gzip);
         }
         let answer = route::answer(&mut world, asked);
         let path = asked.path().to_ascii_lowercase();
@@ -228,7 +236,10 @@ impl Shared {
         let request = Request {
             method: asked.method.clone(),
             path: asked.target.clone(),
-            key: route::key_name(&lock(&self.world), asked),
+            key: match &self.script {
+                Some(script) => script.key_name(asked),
+                None => route::key_name(&lock(&self.world), asked),
+            },
             headers: headers.collect(),
             body: serde_json::from_slice(&asked.body).unwrap_or(Value::Null),
             status: answer.map_or(0, |answer| answer.status),
