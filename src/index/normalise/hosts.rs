@@ -6,6 +6,10 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use super::Refusal;
 
+/// Bytes of a name before it is brought to ASCII. None that fits into 253 octets needs so many, unless it is mostly made of
+/// characters that vanish; and some characters grow to eighteen, so a longer one would cost milliseconds.
+const MAX_BYTES: usize = 2048;
+
 /// D1: a host name in ASCII lower case. The host half of a composite is the left one.
 pub fn host_name<'a>(_misp_type: &str, value: &'a str) -> Result<Cow<'a, str>, Refusal> {
     match value.split_once('|') {
@@ -18,6 +22,9 @@ pub fn host_name<'a>(_misp_type: &str, value: &'a str) -> Result<Cow<'a, str>, R
 /// A host name and nothing else. Non-transitional, labels of 1 to 63 octets without a hyphen at either end, at most 253
 /// octets; at least two labels, the last one of letters only or an A-label; one final dot is dropped.
 pub(super) fn whole(host: &str) -> Result<Cow<'_, str>, Refusal> {
+    if host.len() > MAX_BYTES {
+        return Err(Refusal::NotAHostName);
+    }
     let ascii = Uts46::new()
         .to_ascii(host.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::VerifyAllowRootDot)
         .map_err(|_| Refusal::NotAHostName)?;

@@ -45,7 +45,7 @@ const SPARE: &str = "other:name";
 
 /// How sequences begin.
 pub fn start() -> impl Strategy<Value = Start> {
-    let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(1.0), prop::bool::weighted(0.25));
+    let flags = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.12), prop::bool::weighted(0.25));
     let counting =
         select(&[("2.5.1", ResultCount::Page), ("2.4.170", ResultCount::Cumulative), ("2.4.99", ResultCount::Total)]);
     (flags, any::<(bool, bool)>(), counting, select(&TAGS[..]), vec(new_event(), 2..5)).prop_map(
