@@ -15,12 +15,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{self, Config, SiteState};
 use crate::demand::Demand;
-use crate::schedule::{self, Shared};
-use crate::snapshot::{layout, manifest};
+use crate::demand::knock::Door;
+use crate::learned::Learned;
+use crate::schedule::{Inbox, Schedule, Shared};
+use crate::snapshot::manifest;
 use crate::state::{Lock, StateError};
 use crate::status::{Board, State};
 use crate::token::TokenKeys;
 use crate::view::ViewId;
+use crate::view::keyring::Keyring;
 use crate::web::files::Front;
 use crate::web::server;
 
@@ -63,11 +66,23 @@ pub async fn serve(
     let board = Arc::new(Board::default());
     let (demand, wishes) = Demand::new();
     let demand = Arc::new(demand);
-    let front = Arc::new(Front::new(config.web.clone(), token_keys(&config).await?, board.clone(), demand.clone()));
+    let keys = token_keys(&config).await?;
+    let sealer = keys.sealer();
+    let keyring = Keyring::new().map_err(|_| DaemonError::Serve(std::io::Error::other("no random bytes")))?;
+    let (keyring, (door, knocks)) = (Arc::new(keyring), Door::new());
+    let learned = Learned::new(&config.state_dir, Arc::clone(&sealer), Arc::clone(&keyring));
+    let front = Front::new(config.web.clone(), keys, board.clone(), demand.clone(), (Arc::clone(&keyring), door));
+    let front = Arc::new(front);
     let address = config.web.listen;
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|cause| DaemonError::Bind { address, cause })?;
-    load_tables(&config, &front, &board);
+    show_broken(&config, &board);
+    let shared = shared(&front, board.clone(), demand, keyring);
+    let schedule = {
+        let config = Arc::clone(&config);
+        tokio::task::spawn_blocking(move || Schedule::new(config, shared, (learned, sealer)))
+    };
+    let schedule = schedule.await.map_err(|error| DaemonError::Schedule(error.to_string()))?;
     let bound = listener.local_addr().map_err(DaemonError::Serve)?;
     tracing::info!(address = %bound, "serving");
     tell_systemd(sd_notify::NotifyState::Ready);
@@ -76,12 +91,8 @@ pub async fn serve(
 
     let (stopping, stopped) = watch::channel(false);
     let (newer, configs) = mpsc::channel(4);
-    let on_published = {
-        let front = Arc::clone(&front);
-        Arc::new(move |view: &ViewId, dir: &Path| show(&front, view, dir))
-    };
-    let shared = Shared { board: board.clone(), demand, on_published };
-    let mut publishing = tokio::spawn(schedule::run(config.clone(), shared, wishes, configs, until(stopped.clone())));
+    let inbox = Inbox { wishes, knocks, configs };
+    let mut publishing = tokio::spawn(schedule.run(inbox, until(stopped.clone())));
     let reloading = tokio::spawn(reload(config, changes, front.clone(), board, newer, until(stopped.clone())));
     let serving = server::serve(front.clone(), listener, until(stopped));
     tokio::pin!(serving, stop);
@@ -125,31 +136,40 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Puts what is on disk on show.
-fn load_tables(config: &Config, front: &Front, board: &Board) {
+/// What the schedule shares with those who serve.
+fn shared(front: &Arc<Front>, board: Arc<Board>, demand: Arc<Demand>, keyring: Arc<Keyring>) -> Shared {
+    let (shows, hides) = (Arc::clone(front), Arc::clone(front));
+    let told = Arc::clone(&board);
+    Shared {
+        board,
+        demand,
+        keyring,
+        on_published: Arc::new(move |view: &ViewId, dir: &Path| show(&shows, &told, view, dir)),
+        on_gone: Arc::new(move |view: &ViewId| hides.withdraw(view)),
+    }
+}
+
+/// Sites whose files do not check stand on the board.
+fn show_broken(config: &Config, board: &Board) {
     for (name, state) in &config.sites {
-        let Some(view) = ViewId::main(name) else { continue };
-        if let SiteState::Broken(mistakes) = state {
+        if let (Some(view), SiteState::Broken(mistakes)) = (ViewId::main(name), state) {
             mistakes.iter().for_each(|mistake| tracing::error!(site = %name, "{mistake}"));
             board.update(&view, |status| {
                 status.state = State::Broken;
                 status.last_error = mistakes.first().map(ToString::to_string);
             });
-            continue;
-        }
-        let dir = layout::view_dir(&config.feeds_dir, view.site(), view.name());
-        if let Ok(Some(opened)) = manifest::open_current(&dir) {
-            let (version, entries) = (opened.manifest.version, opened.manifest.entries());
-            front.publish(&view, opened);
-            board.update(&view, |status| (status.version, status.entries) = (Some(version), entries));
         }
     }
 }
 
 /// Swaps the table of a view for the version that is current now.
-fn show(front: &Front, view: &ViewId, dir: &Path) {
+fn show(front: &Front, board: &Board, view: &ViewId, dir: &Path) {
     match manifest::open_current(dir) {
-        Ok(Some(opened)) => front.publish(view, opened),
+        Ok(Some(opened)) => {
+            let (version, entries) = (opened.manifest.version, opened.manifest.entries());
+            front.publish(view, opened);
+            board.update(view, |status| (status.version, status.entries) = (Some(version), entries));
+        }
         Ok(None) => {}
         Err(error) => tracing::error!(%view, %error, "the new version cannot be read; the last one stays"),
     }
@@ -198,12 +218,7 @@ async fn reload(
             Ok(Ok(config)) => {
                 let config = Arc::new(keep_good_sites(config, &running));
                 front.configure(config.web.clone());
-                for name in running.sites.keys().filter(|name| !config.sites.contains_key(*name)) {
-                    if let Some(view) = ViewId::main(name) {
-                        front.withdraw(&view);
-                    }
-                }
-                load_tables(&config, &front, &board);
+                show_broken(&config, &board);
                 running = Arc::clone(&config);
                 tracing::info!("configuration taken over");
                 if newer.send(config).await.is_err() {

@@ -3,6 +3,8 @@
 //!
 //! Invariants: bounded in all, per view and per token; a full queue refuses, it never waits.
 
+pub mod knock;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -46,6 +48,8 @@ pub struct Wish {
     pub view: ViewId,
     /// Which list.
     pub wanted: Wanted,
+    /// It may wait for the next refresh; not any more once it has.
+    pub patient: bool,
     /// Told when it is decided. The asker may be gone.
     pub answer: oneshot::Sender<Answer>,
 }
@@ -87,7 +91,7 @@ impl Demand {
             of_view.insert(wanted.clone(), Asked { last: now, token: token.into() });
         }
         let (answer, receiver) = oneshot::channel();
-        self.queue.try_send(Wish { view: view.clone(), wanted: wanted.clone(), answer }).ok()?;
+        self.queue.try_send(Wish { view: view.clone(), wanted: wanted.clone(), patient: true, answer }).ok()?;
         Some(receiver)
     }
 
@@ -102,6 +106,11 @@ impl Demand {
     pub fn last_asked(&self, view: &ViewId) -> HashMap<Wanted, i64> {
         let asked = self.asked();
         asked.get(view).into_iter().flatten().map(|(wanted, asked)| (wanted.clone(), asked.last)).collect()
+    }
+
+    /// Forgets a view.
+    pub fn forget(&self, view: &ViewId) {
+        self.asked().remove(view);
     }
 
     /// Takes times from an earlier run over.

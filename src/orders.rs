@@ -24,15 +24,32 @@ pub const MAX: usize = 100;
 /// Files nobody wants any more.
 const OLD: Duration = Duration::from_secs(86_400);
 
-/// Refresh a site now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Refresh a view now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The site.
     pub site: String,
+    /// The view; empty: the main one.
+    #[serde(default)]
+    pub view: String,
+    /// First prove a key; its view is then the one.
+    #[serde(default)]
+    pub learn: Option<LearnOrder>,
     /// Read everything.
     pub full: bool,
     /// Publish what is held.
     pub release: bool,
+}
+
+/// A key to be proven.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearnOrder {
+    /// As the token says.
+    pub proto: String,
+    /// As the token says.
+    pub port: u16,
+    /// The key, sealed; base64.
+    pub sealed: String,
 }
 
 /// What came of an order.
@@ -151,7 +168,7 @@ mod tests {
     #[test]
     fn an_order_is_taken_once_and_its_outcome_read_once() {
         let dir = tempfile::tempdir().unwrap();
-        let order = Order { site: "misp.example.net".into(), full: true, release: false };
+        let order = Order { site: "misp.example.net".into(), full: true, ..Order::default() };
         let ticket = place(dir.path(), &order).unwrap();
         assert_eq!(ticket.outcome().unwrap(), None);
         let taken = take(dir.path());
@@ -165,7 +182,7 @@ mod tests {
     #[test]
     fn an_order_nobody_waits_for_is_withdrawn() {
         let dir = tempfile::tempdir().unwrap();
-        let order = Order { site: "a".into(), full: false, release: false };
+        let order = Order { site: "a".into(), ..Order::default() };
         drop(place(dir.path(), &order).unwrap());
         fs::write(folder(dir.path()).join("junk.order"), "x").unwrap();
         assert!(take(dir.path()).is_empty());

@@ -47,6 +47,11 @@ pub struct Configured {
     pub counted: bool,
 }
 
+/// Proves a key: asks once whose it is. Out: the user, without the server's version.
+pub async fn prove(source: &MispSource) -> Result<Server, FetchError> {
+    server::user(&Api::new(source)?).await
+}
+
 /// Asks who and what the server is and what the site's tags mean there.
 pub async fn probe(source: &MispSource, rules: &Rules) -> Result<Probe, FetchError> {
     let api = Api::new(source)?;

@@ -4,13 +4,17 @@
 //! state/                                  0700
 //! ├── lock                                flock(2): one process per folder; holds the pid
 //! └── misp.example.net/
+//!     ├── keys.json                       learned keys, sealed (keys.rs)
 //!     ├── main.mirror                     everything known of the view (index/mirror.rs)
-//!     └── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
+//!     ├── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
+//!     └── user-7.mirror, user-7.json      the same of a learned view
 //! ```
 //!
 //! Invariants: a file is written aside, synced and renamed, mode 0600; a file that cannot be read back is put aside as
 //! `*.damaged` and what it held is made anew.
 #![allow(clippy::disallowed_methods, reason = "the one place that writes below state_dir")]
+
+pub mod keys;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -126,6 +130,8 @@ pub struct Compared {
 pub struct Counters {
     /// Highest version number ever given; written before the version is.
     pub highest: u64,
+    /// Names whose view of which server is served.
+    pub owner: String,
     /// Names the history; made once.
     pub lineage: String,
     /// Unix seconds of the last refresh that succeeded.
@@ -148,6 +154,8 @@ pub struct Counters {
     pub warninglists: Option<String>,
     /// The last full pull found rows on warninglists that carry no warnings.
     pub hits_missing: bool,
+    /// Address and organisation of the user at the last full pull.
+    pub user: (String, String),
     /// Version of the MISP at the last full pull.
     pub server_version: Option<String>,
     /// Memory limit of the key's role at the last full pull, in megabytes.
@@ -233,10 +241,18 @@ impl ViewState {
 
     /// Puts a damaged file aside for whoever wants to look at it.
     pub fn put_aside(&self, path: &Path) -> Result<(), StateError> {
-        tracing::warn!(file = %path.display(), "damaged state file put aside; what it held is made anew");
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".damaged");
-        fs::rename(path, aside).map_err(|cause| io_error(path, cause))
+        put_aside(path)
+    }
+
+    /// Removes all files of the view.
+    pub fn remove(&self) -> Result<(), StateError> {
+        for path in [self.mirror_path(), self.counters_path()] {
+            match fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, cause)),
+                _ => {}
+            }
+        }
+        self.remove_leftovers()
     }
 
     /// Removes what a killed process left half-written.
@@ -251,19 +267,34 @@ impl ViewState {
     }
 
     fn write(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), StateError> {
-        let attempt = || -> io::Result<()> {
-            let mut file = tempfile::Builder::new()
-                .prefix(&format!(".{}.", self.name))
-                .permissions(Permissions::from_mode(0o600))
-                .tempfile_in(&self.folder)?;
-            let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-            fill(&mut out)?;
-            out.flush()?;
-            drop(out);
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|error| error.error)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        attempt().map_err(|cause| io_error(path, cause))
+        write(&self.folder, path, &format!(".{}.", self.name), fill)
     }
+}
+
+fn put_aside(path: &Path) -> Result<(), StateError> {
+    tracing::warn!(file = %path.display(), "damaged state file put aside; what it held is made anew");
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    fs::rename(path, aside).map_err(|cause| io_error(path, cause))
+}
+
+/// Writes a file of `folder` aside and renames it. What a killed process leaves begins with `prefix`.
+fn write(
+    folder: &Path,
+    path: &Path,
+    prefix: &str,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), StateError> {
+    let attempt = || -> io::Result<()> {
+        let mut file =
+            tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o600)).tempfile_in(folder)?;
+        let mut out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+        fill(&mut out)?;
+        out.flush()?;
+        drop(out);
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    };
+    attempt().map_err(|cause| io_error(path, cause))
 }

@@ -9,6 +9,8 @@
 
 pub mod cache;
 
+use std::sync::Arc;
+
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -18,6 +20,7 @@ use ring::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
+use crate::view::seal::Sealer;
 
 /// Rounds of PBKDF2; fixed by the tokens in the field.
 const ROUNDS: std::num::NonZeroU32 = std::num::NonZeroU32::new(600_000).unwrap();
@@ -138,6 +141,7 @@ impl Opened {
 pub struct TokenKeys {
     sign: hmac::Key,
     encrypt: Zeroizing<[u8; 16]>,
+    sealer: Arc<Sealer>,
 }
 
 impl std::fmt::Debug for TokenKeys {
@@ -154,7 +158,13 @@ impl TokenKeys {
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, salt, password, key.as_mut());
         let mut encrypt = Zeroizing::new([0u8; 16]);
         encrypt.copy_from_slice(&key[16..]);
-        Self { sign: hmac::Key::new(hmac::HMAC_SHA256, &key[..16]), encrypt }
+        let sealer = Arc::new(Sealer::derive(key.as_ref()));
+        Self { sign: hmac::Key::new(hmac::HMAC_SHA256, &key[..16]), encrypt, sealer }
+    }
+
+    /// What this installation seals keys with.
+    pub fn sealer(&self) -> Arc<Sealer> {
+        Arc::clone(&self.sealer)
     }
 
     /// Makes a token. `unix_seconds` goes into the Fernet frame, where nobody checks it.

@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`serve`] | `serve`: refresh on schedule and answer requests until a signal |
 //! | [`refresh`] | `refresh`: pull and publish once; `release`: publish what is held |
+//! | [`learn`] | `learn`: proves the keys of existing tokens and publishes their views |
+//! | [`views`] | `views`: who sees what, since when, how much |
 //! | [`check`] | `check`: every mistake of the configuration, or what it means |
 //! | [`online`] | `check --online`: what each MISP says |
 //! | [`token`] | `token issue`, `inspect`, `hash` |
@@ -24,16 +26,19 @@ pub mod demo_feed;
 pub mod demo_guide;
 pub mod init;
 pub mod init_misp;
+pub mod learn;
 pub mod online;
 pub mod refresh;
 pub mod serve;
 pub mod token;
 pub mod versions;
+pub mod views;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
@@ -41,6 +46,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{self, Config, ConfigErrors, Site, SiteState};
+use crate::learned::Learned;
+use crate::token::TokenKeys;
+use crate::view::keyring::Keyring;
 
 /// Publishes MISP indicators as versioned lists and serves them without waiting for MISP.
 #[derive(Debug, Parser)]
@@ -75,6 +83,10 @@ pub enum Command {
     Refresh(refresh::Args),
     /// Publish what is held: lists that fell to zero, or a view whose false-positive tag vanished.
     Release(refresh::ReleaseArgs),
+    /// Read tokens from stdin, one a line, prove their MISP keys and publish their views: no first poll waits then.
+    Learn,
+    /// List the views of every site: whose they are, their keys, last poll, size.
+    Views,
     /// Check every file of the configuration and show what it means.
     Check(check::Args),
     /// Make tokens, look into them, revoke them.
@@ -144,6 +156,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve => serve::run(dir),
         Command::Refresh(args) => refresh::run(dir, args),
         Command::Release(args) => refresh::release(dir, args),
+        Command::Learn => learn::run(dir),
+        Command::Views => views::run(dir),
         Command::Check(args) => check::run(dir, args),
         Command::Token(action) => token::run(dir, action),
         Command::Versions(action) => versions::run(dir, action),
@@ -206,6 +220,19 @@ pub(crate) fn complain(text: &str) {
 /// The configuration, or all its mistakes.
 pub(crate) fn load(dir: &Path) -> Result<Config, Failure> {
     config::load(dir).map_err(Failure::Config)
+}
+
+/// The learned keys of all sites.
+pub(crate) fn learned(config: &Config) -> Result<Learned, Failure> {
+    learned_with(config, &TokenKeys::derive(&config.encryption_key, &config.salt))
+}
+
+/// The same, with keys that are derived already.
+pub(crate) fn learned_with(config: &Config, keys: &TokenKeys) -> Result<Learned, Failure> {
+    let ring = Keyring::new().map_err(|_| Failure::failed("the system gives no random bytes"))?;
+    let mut learned = Learned::new(&config.state_dir, keys.sealer(), Arc::new(ring));
+    config.good_sites().for_each(|site| learned.load(site));
+    Ok(learned)
 }
 
 /// A runtime for the commands that wait for something.

@@ -1,7 +1,7 @@
-//! `cratos refresh` and `cratos release`. In: names of sites, or none for all. Out: per site one table of its lists and one
-//! line of figures.
+//! `cratos refresh` and `cratos release`. In: names of sites, or none for all. Out: per view of a site one table of its lists
+//! and one line of figures.
 //!
-//! Invariants: if another cratos holds the state folder, that one is asked to do the work; a site that fails does not keep
+//! Invariants: if another cratos holds the state folder, that one is asked to do the work; a view that fails does not keep
 //! the others from being refreshed, and the exit code says so.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use crate::fetch::Source;
 use crate::orders::{self, Order, Outcome};
 use crate::refresh::{How, Publisher, RefreshError, Report};
 use crate::state::{Lock, StateError};
+use crate::view::ViewId;
 
 /// How long an order may lie before the running program takes it: it looks every second.
 const TAKEN_WITHIN: Duration = Duration::from_secs(15);
@@ -48,22 +49,48 @@ pub struct ReleaseArgs {
 pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let config = super::load(dir)?;
     let (sites, good) = chosen(&config, &args.sites)?;
-    all(&config, &sites, How { full: args.full, release: false }, good)
+    let views = views(&config, &sites)?;
+    if views.is_empty() && good {
+        return Err(Failure::Usage(
+            "no site is enabled and has a source or a view; `cratos check` shows the sites".into(),
+        ));
+    }
+    all(&config, &views, How { full: args.full, release: false }, good)
 }
 
 /// Publishes what is held.
 pub fn release(dir: &Path, args: &ReleaseArgs) -> Result<(), Failure> {
     let config = super::load(dir)?;
     let site = super::site(&config, &args.site)?;
-    let held = Publisher::held(&config, site)?;
-    if held.is_empty() {
+    let mut holding = Vec::new();
+    for view in views(&config, &[site])? {
+        let held = Publisher::held(&config, &view)?;
+        let name = shown(&view.view);
+        held.values().try_for_each(|hold| super::say(&format!("{name}: released: {}", hold.text)))?;
+        holding.extend((!held.is_empty()).then_some(view));
+    }
+    if holding.is_empty() {
         return super::say(&format!("{}: nothing is held", args.site));
     }
-    held.values().try_for_each(|hold| super::say(&format!("{}: released: {}", args.site, hold.text)))?;
-    all(&config, &[site], How { full: false, release: true }, true)
+    all(&config, &holding, How { full: false, release: true }, true)
 }
 
-fn all(config: &Config, sites: &[&Site], how: How, mut good: bool) -> Result<(), Failure> {
+/// Every view of these sites that there is to refresh.
+fn views(config: &Config, sites: &[&Site]) -> Result<Vec<Site>, Failure> {
+    let learned = super::learned(config)?;
+    let of = |site: &&Site| {
+        let main = (site.source != Source::None).then(|| (*site).clone());
+        main.into_iter().chain(learned.sites_of(site)).collect::<Vec<_>>()
+    };
+    Ok(sites.iter().flat_map(of).collect())
+}
+
+/// A view as it is called here: the main one by its site alone.
+pub(crate) fn shown(view: &ViewId) -> String {
+    if view.is_main() { view.site().to_owned() } else { view.to_string() }
+}
+
+fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> Result<(), Failure> {
     let lock = match Lock::take(&config.state_dir) {
         Ok(lock) => Some(lock),
         Err(StateError::Busy { pid, .. }) => {
@@ -73,13 +100,13 @@ fn all(config: &Config, sites: &[&Site], how: How, mut good: bool) -> Result<(),
         Err(error) => return Err(error.into()),
     };
     let runtime = super::runtime()?;
-    for site in sites {
+    for site in views {
         let result = match &lock {
             Some(_) => runtime.block_on(refresh(config, site, how)).map_err(|error| super::chain(&error)),
             None => ask(config, site, how),
         };
         match result {
-            Ok(report) => super::say(&render(site.view.site(), &report))?,
+            Ok(report) => super::say(&render(&site.view, &report))?,
             Err(error) => {
                 good = false;
                 super::complain(&format!("cratos: {error}"));
@@ -91,9 +118,15 @@ fn all(config: &Config, sites: &[&Site], how: How, mut good: bool) -> Result<(),
 
 /// Asks the running program and waits.
 fn ask(config: &Config, site: &Site, how: How) -> Result<Report, String> {
-    let name = site.view.site();
-    let order = Order { site: name.to_owned(), full: how.full, release: how.release };
-    let ticket = orders::place(&config.state_dir, &order).map_err(|error| format!("{name}: {error}"))?;
+    let (full, release, view) = (how.full, how.release, site.view.name().to_owned());
+    let order = Order { site: site.view.site().to_owned(), view, full, release, learn: None };
+    let report = give(config, &shown(&site.view), &order)?;
+    serde_json::from_value(report).map_err(|error| format!("{}: {error}", site.view))
+}
+
+/// Gives the running program an order and waits for its outcome.
+pub(crate) fn give(config: &Config, name: &str, order: &Order) -> Result<serde_json::Value, String> {
+    let ticket = orders::place(&config.state_dir, order).map_err(|error| format!("{name}: {error}"))?;
     let bar = progress_bar(name, "{prefix} {spinner} {elapsed}");
     let begun = Instant::now();
     let outcome = loop {
@@ -109,7 +142,7 @@ fn ask(config: &Config, site: &Site, how: How) -> Result<Report, String> {
     bar.finish_and_clear();
     match outcome {
         Outcome::Failed(text) => Err(text),
-        Outcome::Done(report) => serde_json::from_value(report).map_err(|error| format!("{name}: {error}")),
+        Outcome::Done(report) => Ok(report),
     }
 }
 
@@ -131,20 +164,16 @@ fn chosen<'a>(config: &'a Config, names: &[String]) -> Result<(Vec<&'a Site>, bo
     if !good {
         super::complain(errors.render(io::stderr().is_terminal()).trim_end());
     }
-    let sites: Vec<&Site> = config.good_sites().filter(|site| !matches!(site.source, Source::None)).collect();
-    if sites.is_empty() && good {
-        return Err(Failure::Usage("no site is enabled and has a source; `cratos check` shows the sites".into()));
-    }
-    Ok((sites, good))
+    Ok((config.good_sites().collect(), good))
 }
 
-async fn refresh(config: &Config, site: &Site, how: How) -> Result<Report, RefreshError> {
+pub(crate) async fn refresh(config: &Config, site: &Site, how: How) -> Result<Report, RefreshError> {
     let publisher = Publisher::open(config, site)?;
-    let bar = progress_bar(site.view.site(), "{prefix} {wide_bar} {pos}/{len} events");
-    let shown = bar.clone();
+    let bar = progress_bar(&shown(&site.view), "{prefix} {wide_bar} {pos}/{len} events");
+    let moved = bar.clone();
     let progress = Arc::new(move |done: u64, of: u64| {
-        shown.set_length(of);
-        shown.set_position(done);
+        moved.set_length(of);
+        moved.set_position(done);
     });
     let report = publisher.refresh(how, Timestamp::now(), progress).await;
     if report.is_err() {
@@ -166,8 +195,9 @@ fn progress_bar(site: &str, template: &str) -> ProgressBar {
         .with_prefix(site.to_owned())
 }
 
-/// What is said about a site that was refreshed.
-fn render(site: &str, report: &Report) -> String {
+/// What is said about a view that was refreshed.
+fn render(view: &ViewId, report: &Report) -> String {
+    let (name, site) = (shown(view), view.site());
     let mut rows = Vec::new();
     let mut total = [0; 3];
     for (list, change) in &report.changes {
@@ -181,11 +211,11 @@ fn render(site: &str, report: &Report) -> String {
     }
     rows.push(row("total", "", total));
     let table = super::table(["feed", "type", "entries", "added", "removed"], &[2, 3, 4], rows);
-    let mut text = format!("{table}\n{site}: {}", figures(report));
+    let mut text = format!("{table}\n{name}: {}", figures(report));
     for hold in report.holds.values() {
         let since = Timestamp::from_second(hold.since).map(|since| since.to_string()).unwrap_or_default();
         let remedy = format!("the next full pull or `cratos release {site}` confirms it");
-        text.push_str(&format!("\n{site}: HELD since {since}: {}; {remedy}", hold.text));
+        text.push_str(&format!("\n{name}: HELD since {since}: {}; {remedy}", hold.text));
     }
     text
 }
@@ -232,7 +262,7 @@ mod tests {
         report.changes.insert("block/url".into(), Change::default());
         report.changes.insert("hunt/ipv4".into(), Change { entries: 0, added: 0, removed: 4 });
         report.refusals.insert("url".into(), BTreeMap::from([("no scheme".into(), 2)]));
-        let text = render("misp.example.net", &report);
+        let text = render(&ViewId::main("misp.example.net").unwrap(), &report);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
         assert!(lines[3].starts_with("total") && lines[3].ends_with("5"), "{text}");

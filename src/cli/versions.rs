@@ -63,7 +63,7 @@ fn row(version: &VersionInfo) -> [String; 9] {
 }
 
 /// `812 B`, `1.5 MiB`.
-fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if count < 1024 {
         return format!("{count} B");

@@ -84,6 +84,14 @@ pub struct Site {
     pub enabled: bool,
     /// Where attributes come from.
     pub source: fetch::Source,
+    /// Where keys of tokens are proven, and what their views are pulled from; `None`: the source is no MISP.
+    pub endpoint: Option<Endpoint>,
+    /// The MISP user whose view this is; `None`: that of the site file's key.
+    pub user: Option<String>,
+    /// Views nobody polled for this long are dropped; never the main one.
+    pub view_idle: Duration,
+    /// Files of a view without a key stay for this long.
+    pub view_grace: Duration,
     /// What decides membership.
     pub rules: Rules,
     /// When to refresh.
@@ -102,6 +110,50 @@ pub struct Site {
     pub key: Option<Secret>,
     /// Proto and port that tokens name when nothing else is said.
     pub token_endpoint: (String, u16),
+}
+
+/// Where the keys of a site's tokens are tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// `mispUrl`: the one place, whatever a token says.
+    pub url: Option<String>,
+    /// `misp_ports`: ports above 1023 that tokens may name.
+    pub ports: Vec<u16>,
+    /// Whom to trust.
+    pub trust: fetch::tls::Trust,
+    /// Time and size limits of one request.
+    pub limits: fetch::client::Limits,
+    /// How often a request is tried.
+    pub retry: fetch::api::Retry,
+}
+
+/// Ports up to this one only a system's administrator can listen on: what answers there is the host's own.
+const MAX_SYSTEM_PORT: u16 = 1023;
+
+impl Endpoint {
+    /// The URL of the MISP that a token of `site` names; `None`: keys must not be sent there.
+    pub fn url_for(&self, site: &str, proto: &str, port: u16) -> Option<String> {
+        if let Some(url) = &self.url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        if port > MAX_SYSTEM_PORT && !self.ports.contains(&port) {
+            return None;
+        }
+        Some(if site.contains(':') { format!("{proto}://[{site}]:{port}") } else { format!("{proto}://{site}:{port}") })
+    }
+
+    /// The MISP at that URL, as the user of that key sees it.
+    pub fn source(&self, url: &str, key: Secret) -> fetch::misp::MispSource {
+        fetch::misp::MispSource::new(url, key, self.trust.clone(), self.limits, self.retry)
+    }
+}
+
+impl Site {
+    /// The same site as another user sees it.
+    pub fn of_user(&self, view: ViewId, user: &str, source: fetch::misp::MispSource) -> Self {
+        let source = fetch::Source::Misp(source);
+        Self { view, user: Some(user.to_owned()), source, key: None, ..self.clone() }
+    }
 }
 
 /// The published matrix.

@@ -29,6 +29,10 @@ pub struct Common {
     pub keep: Keep,
     /// `on_demand_idle`.
     pub on_demand_idle: Duration,
+    /// `view_idle_days`.
+    pub view_idle: Duration,
+    /// `view_grace`.
+    pub view_grace: Duration,
 }
 
 impl Default for Common {
@@ -38,6 +42,8 @@ impl Default for Common {
             publish: Wish::default(),
             keep: Keep { all: DAY, hourly: 7 * DAY, daily: 90 * DAY, max_disk: 20_000_000_000 },
             on_demand_idle: 14 * DAY,
+            view_idle: 30 * DAY,
+            view_grace: 7 * DAY,
         }
     }
 }
@@ -64,6 +70,10 @@ impl Common {
             keep: keep(section, &base.keep),
             on_demand_idle: duration(section, "on_demand_idle", Duration::from_secs(60)..=CENTURY)
                 .unwrap_or(base.on_demand_idle),
+            view_idle: section
+                .integer("view_idle_days", 1..=36_500)
+                .map_or(base.view_idle, |days| Duration::from_secs(days * DAY.as_secs())),
+            view_grace: duration(section, "view_grace", Duration::ZERO..=CENTURY).unwrap_or(base.view_grace),
         }
     }
 }

@@ -13,12 +13,11 @@ use super::file::{Document, Position};
 use super::mistake::{Mistake, did_you_mean};
 use super::section::{Item, Section};
 use super::settings::{self, Common, Wish};
-use super::{Publish, Site, When};
+use super::{Endpoint, Publish, Site, When};
 use crate::fetch::Source;
 use crate::fetch::api::Retry;
 use crate::fetch::client::Limits;
 use crate::fetch::feed::{FeedSource, Place};
-use crate::fetch::misp::MispSource;
 use crate::fetch::tls::{self, Trust};
 use crate::index::{AGES, ANY, Bounds, FORTY_TWO, Rules, TAG_FEEDS, TYPES, TagFeed, TypeRule};
 use crate::render::Format;
@@ -36,6 +35,8 @@ const DEFAULT_MAX_FILE: u64 = 256 << 20;
 const DEFAULT_FULL: Duration = Duration::from_secs(3600);
 /// Largest answer of a MISP. It is never in memory as a whole.
 const MAX_ANSWER: u64 = 1 << 30;
+/// How long a request waits for what is being made, where no MISP says how long that takes.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Retry = Retry { tries: 3, pause: Duration::from_millis(500) };
 const MAX_KEY_FILE: u64 = 4096;
 const MAX_CA_FILE: u64 = 4 << 20;
@@ -90,7 +91,7 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
     let rules = rules(section, shared.types);
     let (misp, token_endpoint) = misp_url(section);
     let key = auth_key(section, shared.dir);
-    let source = source(section, shared.dir, misp, key.clone());
+    let (source, endpoint) = source(section, shared.dir, misp, key.clone());
     let time_limit = Duration::from_secs(1)..=Duration::from_secs(86_400);
     let time_limit = settings::duration(section, "refresh_time_limit", time_limit).unwrap_or(DEFAULT_TIME_LIMIT);
     let full_refresh = settings::when(section, "full_refresh").unwrap_or(When::Every(DEFAULT_FULL));
@@ -104,17 +105,24 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         enabled,
         allowed: allowed?,
         blacklist,
-        key: key.clone(),
+        // Without a source of its own the file's key is one like any other.
+        key: key.clone().filter(|_| source != Source::None),
         feeds,
         feed_tags: rules.feeds.iter().map(|feed| (feed.name.to_string(), feed.tag.clone())).collect(),
         undefined_feeds,
         cache_control: cache_control?,
         retry_after: period.clamp(5, 120),
+        patience: endpoint.as_ref().map_or(DEFAULT_PATIENCE, |endpoint| endpoint.limits.silence),
+        learns: endpoint.is_some(),
     };
     let site = Site {
         view: view?,
         enabled,
         source,
+        endpoint,
+        user: None,
+        view_idle: own.view_idle,
+        view_grace: own.view_grace,
         rules,
         refresh: own.refresh,
         full_refresh,
@@ -232,19 +240,26 @@ fn publish(section: &mut Section<'_>, rules: &Rules, own: &Wish, all: &Wish) -> 
     }
 }
 
-/// A feed if one is named, else the MISP if there is a key for it.
-fn source(section: &mut Section<'_>, dir: &Path, misp: Option<String>, key: Option<Secret>) -> Source {
+/// A feed if one is named, else the MISP if there is a key for it; and where other keys are proven.
+fn source(
+    section: &mut Section<'_>,
+    dir: &Path,
+    misp: Option<String>,
+    key: Option<Secret>,
+) -> (Source, Option<Endpoint>) {
     let silence = section.integer("mispTimeoutSeconds", 1..=3600).unwrap_or(100);
     let body = settings::bytes(section, "feed_max_file", 1000..=4 << 30).unwrap_or(DEFAULT_MAX_FILE);
     let limits = Limits { connect: Duration::from_secs(10), silence: Duration::from_secs(silence), body };
     let trust = trust(section, dir);
-    ports(section);
+    let ports = ports(section);
     let Some(item) = section.text("feed") else {
         let limits = Limits { body: MAX_ANSWER, ..limits };
-        return match (misp, key) {
-            (Some(url), Some(key)) => Source::Misp(MispSource::new(&url, key, trust, limits, RETRY)),
+        let endpoint = Endpoint { url: misp, ports, trust, limits, retry: RETRY };
+        let source = match (&endpoint.url, key) {
+            (Some(url), Some(key)) => Source::Misp(endpoint.source(url, key)),
             _ => Source::None,
         };
+        return (source, Some(endpoint));
     };
     let place = if item.text.contains("://") {
         settings::url(section, "feed", &item).map(|_| Place::Url(format!("{}/", item.text.trim_end_matches('/'))))
@@ -254,7 +269,7 @@ fn source(section: &mut Section<'_>, dir: &Path, misp: Option<String>, key: Opti
     } else {
         Some(Place::Folder(dir.join(&item.text)))
     };
-    place.map_or(Source::None, |place| Source::Feed(FeedSource { place, limits }))
+    (place.map_or(Source::None, |place| Source::Feed(FeedSource { place, limits })), None)
 }
 
 /// The MISP's URL, and the proto and port of tokens.
@@ -315,12 +330,15 @@ fn sha256(text: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
-fn ports(section: &mut Section<'_>) {
+fn ports(section: &mut Section<'_>) -> Vec<u16> {
+    let mut ports = Vec::new();
     for item in section.texts("misp_ports").unwrap_or_default() {
-        if item.text.parse::<u16>().ok().filter(|port| *port > 0).is_none() {
-            section.mistake("misp_ports", item.at, format!("\"{}\" is no port", item.text), "write 1 to 65535");
+        match item.text.parse::<u16>() {
+            Ok(port) if port > 0 => ports.push(port),
+            _ => section.mistake("misp_ports", item.at, format!("\"{}\" is no port", item.text), "write 1 to 65535"),
         }
     }
+    ports
 }
 
 fn auth_key(section: &mut Section<'_>, dir: &Path) -> Option<Secret> {

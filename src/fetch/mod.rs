@@ -62,12 +62,22 @@ impl Source {
         }
     }
 
-    /// What tells it from other sources, its key included. Only for hashing.
-    pub fn identity(&self) -> String {
-        match self {
-            Source::Misp(misp) => format!("misp {} {}", misp.url, misp.key.reveal()),
+    /// What tells what is seen of it from what is seen of others: the server and the key, or the user if that is known. Only
+    /// for hashing.
+    pub fn identity(&self, user: Option<&str>) -> String {
+        match (self, user) {
+            (Source::Misp(misp), Some(user)) => format!("misp {} user {user}", misp.url),
+            (Source::Misp(misp), None) => format!("misp {} {}", misp.url, misp.key.reveal()),
             // Events carry their own identity, so a feed may move.
-            Source::Feed(_) | Source::None => "feed".into(),
+            (Source::Feed(_) | Source::None, _) => "feed".into(),
+        }
+    }
+
+    /// The MISP key it is pulled with.
+    pub fn key(&self) -> Option<&crate::secret::Secret> {
+        match self {
+            Source::Misp(misp) => Some(&misp.key),
+            Source::Feed(_) | Source::None => None,
         }
     }
 
@@ -241,6 +251,13 @@ impl FetchError {
             FetchError::Asking { .. } => self,
             error => FetchError::Asking { what: what.to_owned(), error: Box::new(error) },
         }
+    }
+
+    /// MISP does not accept the key: it is wrong, has ended, or its user is disabled. Other 403s (address, permission) are
+    /// none of this (`AppController.php`).
+    pub fn refuses_key(&self) -> bool {
+        let FetchError::Status { status: 403, cause, .. } = self.cause() else { return false };
+        cause.starts_with("Authentication failed") || cause.contains("has been disabled")
     }
 
     /// The cause itself.

@@ -67,11 +67,16 @@ pub async fn ask(api: &Api<'_>) -> Result<Server, FetchError> {
         version: String,
     }
     let (_, version): (Head, Version) = api.json(&Ask::get("/servers/getVersion", "the server's version")).await?;
+    Ok(Server { version: version.version, ..user(api).await? })
+}
+
+/// Asks whose key it is: all but the version. This proves the key (`UsersController::view`).
+pub async fn user(api: &Api<'_>) -> Result<Server, FetchError> {
     let me_ask = Ask::get("/users/view/me", "the key's user");
     let (head, me): (Head, Value) = api.json(&me_ask).await?;
     let user = text(&me["User"]["id"]).ok_or_else(|| api.wrong(&me_ask, "names no user"))?;
     Ok(Server {
-        version: version.version,
+        version: String::new(),
         user,
         email: text(&me["User"]["email"]).unwrap_or_default(),
         organisation: text(&me["Organisation"]["name"]).unwrap_or_default(),

@@ -22,6 +22,7 @@ mod take_over;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -30,11 +31,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Site};
 use crate::demand::Wanted;
-use crate::fetch::{FetchError, Server};
+use crate::fetch::{FetchError, Pulled, Server};
 use crate::index::mirror::Mirror;
 use crate::index::{Slice, mirror::Coverage};
-use crate::snapshot::manifest::Change;
-use crate::snapshot::{SnapshotError, layout};
+use crate::snapshot::manifest::{self, Change};
+use crate::snapshot::{self, SnapshotError, layout};
 use crate::state::{Hold, StateError, ViewState};
 use crate::view::ViewId;
 
@@ -89,6 +90,11 @@ pub struct RefreshError {
 }
 
 impl RefreshError {
+    /// The MISP does not accept the key.
+    pub fn refuses_key(&self) -> bool {
+        matches!(&self.stage, StageError::Fetch(error) if error.refuses_key())
+    }
+
     /// Seconds that the source wants to be left alone.
     pub fn wait(&self) -> Option<u64> {
         let StageError::Fetch(error) = &self.stage else { return None };
@@ -105,6 +111,9 @@ pub enum StageError {
     /// The source.
     #[error("fetch: {0}")]
     Fetch(#[from] FetchError),
+    /// The key is not this user's any more.
+    #[error("fetch: the key of this view now belongs to another user of the MISP ({0})")]
+    OtherUser(String),
     /// Longer than `refresh_time_limit`.
     #[error("fetch: not done after {0} s (refresh_time_limit)")]
     TimeLimit(u64),
@@ -138,6 +147,8 @@ struct Inner {
     on_demand: Mutex<BTreeMap<Wanted, i64>>,
     /// Held while a version is written.
     publishing: Mutex<()>,
+    /// The served version is what somebody else sees; it must not be shown.
+    is_foreign: AtomicBool,
 }
 
 /// A mirror and the hash of its file, which names its content.
@@ -152,14 +163,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Publisher {
-    /// Opens a site's main view: state is read, left-overs of a killed process are removed.
+    /// Opens a site's view: state is read, left-overs of a killed process are removed.
     pub fn open(config: &Config, site: &Site) -> Result<Self, RefreshError> {
         let open = || -> Result<Inner, StageError> {
             let state = ViewState::open(&config.state_dir, &site.view)?;
             state.remove_leftovers()?;
             let on_demand =
                 state.counters()?.on_demand.into_iter().map(|kept| (publish::wanted(&kept), kept.last_asked)).collect();
-            Ok(Inner {
+            let inner = Inner {
                 site: site.clone(),
                 zone: config.timezone.clone(),
                 view_dir: layout::view_dir(&config.feeds_dir, site.view.site(), site.view.name()),
@@ -167,7 +178,13 @@ impl Publisher {
                 known: Mutex::default(),
                 on_demand: Mutex::new(on_demand),
                 publishing: Mutex::default(),
-            })
+                is_foreign: AtomicBool::new(false),
+            };
+            let owner = inner.state.counters()?.owner;
+            // State that was lost says nothing; the main view is then served all the same.
+            let is_foreign = owner != inner.owner() && !(owner.is_empty() && site.view.is_main());
+            inner.is_foreign.store(is_foreign, Ordering::Relaxed);
+            Ok(inner)
         };
         open().map(|inner| Self(Arc::new(inner))).map_err(|stage| RefreshError { view: site.view.clone(), stage })
     }
@@ -187,14 +204,28 @@ impl Publisher {
         &self.0.view_dir
     }
 
+    /// Whether the served version is what the present key's user sees. After a change of the key it is what somebody else
+    /// saw, until a refresh has ended.
+    pub fn owns_current(&self) -> bool {
+        !self.0.is_foreign.load(Ordering::Relaxed)
+    }
+
+    /// The number of the served version, once after it has become this user's without being a new one.
+    pub fn newly_owned(&self) -> Option<u64> {
+        let owned = self.0.state.counters().is_ok_and(|counters| counters.owner == self.0.owner());
+        (owned && self.0.is_foreign.swap(false, Ordering::Relaxed))
+            .then(|| manifest::open_current(&self.0.view_dir).ok().flatten().map(|opened| opened.manifest.version))
+            .flatten()
+    }
+
     /// Unix seconds of the last refresh that succeeded, also in an earlier run.
     pub fn last_success(&self) -> Option<i64> {
-        self.0.state.counters().ok()?.last_success
+        self.0.counters().ok()?.last_success
     }
 
     /// Unix seconds of the last full pull that succeeded, also in an earlier run.
     pub fn last_full(&self) -> Option<i64> {
-        self.0.state.counters().ok()?.last_full
+        self.0.counters().ok()?.last_full
     }
 
     /// Lists on demand and when they were last asked for (Unix seconds).
@@ -253,18 +284,40 @@ impl Publisher {
 
     async fn pull_and_publish(&self, how: How, now: Timestamp, progress: Progress) -> Result<Report, StageError> {
         let inner = Arc::clone(&self.0);
-        let (before, counters) = on_thread(move || Ok((inner.mirror()?, inner.state.counters()?))).await?;
+        let (before, counters) = on_thread(move || Ok((inner.mirror()?, inner.counters()?))).await?;
         // What is released must be what is there. And a view that was found empty is read whole: what was known before it
         // was held would look as if it were back.
         let is_held = counters.holds.contains_key(holds::VIEW) || (how.release && !counters.holds.is_empty());
         let full = how.full || is_held;
         let fresh = pull::pull(&self.0, before, &counters, full, progress).await?;
+        self.0.check_user(&fresh.pulled)?;
         let inner = Arc::clone(&self.0);
         on_thread(move || inner.take_over(fresh, how, now)).await
     }
 }
 
+/// Removes everything of a view: versions, mirror, counters.
+pub fn remove(feeds_dir: &Path, state_dir: &Path, view: &ViewId) -> Result<(), StageError> {
+    snapshot::remove_view(&layout::view_dir(feeds_dir, view.site(), view.name()))?;
+    Ok(ViewState::open(state_dir, view)?.remove()?)
+}
+
 impl Inner {
+    /// Names whose view of which server this is.
+    fn owner(&self) -> String {
+        let identity = self.site.source.identity(self.site.user.as_deref());
+        let digest = ring::digest::digest(&ring::digest::SHA256, identity.as_bytes());
+        digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A key that has become somebody else's gives nothing to a view.
+    fn check_user(&self, pulled: &Pulled) -> Result<(), StageError> {
+        match (&self.site.user, &pulled.server) {
+            (Some(user), Some(server)) if *user != server.user => Err(StageError::OtherUser(server.user.clone())),
+            _ => Ok(()),
+        }
+    }
+
     fn can_render(&self, wanted: &[Wanted]) -> Result<Vec<bool>, StageError> {
         let (mirror, held) = (self.mirror()?, self.state.counters()?.holds);
         let covered = |slice: &Slice| {

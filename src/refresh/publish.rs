@@ -75,17 +75,19 @@ impl Inner {
         let now = publishing.now;
         // What is in memory counts: a crash may have left counters that name the mirror before.
         counters.mirror.clone_from(hash);
+        let is_own = counters.owner == self.owner() || counters.owner.is_empty();
         self.drop_idle(now);
         let matrix = self.matrix();
         let previous = self.previous()?;
         if let Some(opened) = previous.as_ref().filter(|opened| self.is_quiet(opened, &matrix, counters, &publishing)) {
             let report = quiet_report(mirror, opened);
+            counters.owner = self.owner();
             self.keep(counters)?;
             return Ok(report);
         }
         let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
         let lists = select::lists(mirror, &self.site.rules, &keys);
-        self.decide_holds(&lists, previous.is_some(), counters, &publishing);
+        self.decide_holds(&lists, previous.is_some() && is_own, counters, &publishing);
         let header = self.header(counters, publishing.reason, refusals(&lists), now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         let (mut windows, mut rendered) = (Windows::new(), 0);
@@ -98,6 +100,7 @@ impl Inner {
         let outcome = self.finish(writer, counters)?;
         let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
         drop(previous);
+        counters.owner = self.owner();
         counters.compared = Compared {
             mirror: counters.mirror.clone(),
             version,
@@ -166,6 +169,11 @@ impl Inner {
 
     pub(super) fn counters(&self) -> Result<Counters, StageError> {
         let mut counters = self.state.counters()?;
+        if !counters.owner.is_empty() && counters.owner != self.owner() {
+            // What somebody else saw is no measure of what this user sees: it holds nothing back, and nothing of it stays.
+            let Counters { highest, lineage, owner, on_demand, .. } = counters;
+            counters = Counters { highest, lineage, owner, on_demand, ..Counters::default() };
+        }
         if counters.lineage.is_empty() {
             counters.lineage = uuid::Uuid::new_v4().to_string();
         }

@@ -95,7 +95,7 @@ fn known(mirror: &Mirror, unsettled: &[Uuid]) -> Known {
 impl Inner {
     /// Names the rules and the source: a mirror answers for one pair only.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
-        self.site.rules.fingerprint(&self.site.source.identity())
+        self.site.rules.fingerprint(&self.site.source.identity(self.site.user.as_deref()))
     }
 
     /// Which rows the published lists need. A feed is always read whole.

@@ -74,6 +74,7 @@ impl Inner {
         if let Some(server) = &pulled.server {
             counters.server_version = Some(server.version.clone());
             counters.memory_mb = server.memory_mb;
+            counters.user = (server.email.clone(), server.organisation.clone());
         }
         let Some(tags) = &pulled.tags else { return };
         let exists = |pattern: &String| tags.iter().any(|name| select::like(pattern, name));

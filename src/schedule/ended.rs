@@ -14,12 +14,13 @@ use super::{Done, Refreshed, Rendered, Schedule};
 use crate::demand::{Answer, Wish};
 use crate::orders::{self, Outcome};
 use crate::refresh::{RefreshError, Report};
+use crate::secret::Secret;
 use crate::state::Hold;
 use crate::status::{Board, Held, State, ViewStatus};
 use crate::view::ViewId;
 
 impl Schedule {
-    /// Something has ended; a newer configuration is taken over once nothing of the view runs.
+    /// Something has ended; newer settings are taken over once nothing of the view runs.
     pub(super) fn ended(&mut self, done: Done, now: Timestamp) {
         let view = match done {
             Done::Refresh(view, refreshed) => {
@@ -30,15 +31,20 @@ impl Schedule {
                 self.rendered(&view, *rendered, now);
                 view
             }
+            Done::Proof(proof) => return self.proved(*proof, now),
+            Done::Removed => return,
         };
         let idle = self.lanes.get_mut(&view).filter(|lane| lane.is_idle());
-        if let Some(config) = idle.and_then(|lane| lane.newer.take())
-            && let Some(site) = config.good_sites().find(|site| site.view == view)
-        {
-            let orders = self.lanes.get_mut(&view).map(|lane| std::mem::take(&mut lane.orders)).unwrap_or_default();
-            self.start(&config, site, now);
-            if let Some(lane) = self.lanes.get_mut(&view) {
-                lane.orders.extend(orders);
+        if let Some((lane, site)) = idle.and_then(|lane| lane.newer.take().map(|site| (lane, site))) {
+            let (orders, waiting) = (std::mem::take(&mut lane.orders), std::mem::take(&mut lane.waiting));
+            let patient = std::mem::take(&mut lane.patient);
+            self.start(&self.config.clone(), &site, now);
+            match self.lanes.get_mut(&view) {
+                Some(lane) => {
+                    lane.orders.extend(orders);
+                    (lane.waiting, lane.patient) = (waiting, patient);
+                }
+                None => answer(waiting.into_iter().chain(patient).collect(), Answer::Later),
             }
         }
     }
@@ -62,8 +68,14 @@ impl Schedule {
             if news > 0 && lane.failures == 0 {
                 lane.due = lane.due.min(now);
             }
+            let soon = lane.failures == 0 && (lane.running.is_some() || lane.due <= now);
+            let (patient, later): (Vec<Wish>, Vec<Wish>) =
+                rendered.later.into_iter().partition(|wish| wish.patient && soon);
+            lane.patient.extend(patient.into_iter().map(|wish| Wish { patient: false, ..wish }));
+            answer(later, Answer::Later);
+        } else {
+            answer(rendered.later, Answer::Later);
         }
-        answer(rendered.later, Answer::Later);
     }
 
     fn refreshed(&mut self, view: &ViewId, refreshed: Refreshed, now: Timestamp) {
@@ -71,6 +83,13 @@ impl Schedule {
             self.published(view, report);
         }
         let Some(lane) = self.lanes.get_mut(view) else { return };
+        // What is asked for and was not covered has been pulled now, or will not be soon.
+        let patient = std::mem::take(&mut lane.patient);
+        match refreshed.result {
+            Ok(_) => lane.waiting.extend(patient),
+            Err(_) => answer(patient, Answer::Later),
+        }
+        let key = lane.site.source.key().cloned();
         let outcome = match &refreshed.result {
             Ok(report) => {
                 lane.succeeded(&self.zone, now);
@@ -94,11 +113,33 @@ impl Schedule {
         for taken in std::mem::take(&mut lane.serving) {
             orders::answer(&self.state_dir, &taken, &outcome);
         }
+        if let Some(key) = key.filter(|_| !view.is_main()) {
+            self.judge_key(view, &key, &refreshed.result, now);
+        }
+        // Who waits for a first version need not wait for one that does not come.
+        self.shared.keyring.announce();
+    }
+
+    /// What a refresh says of the learned key it was made with.
+    fn judge_key(&mut self, view: &ViewId, key: &Secret, result: &Result<Report, RefreshError>, now: Timestamp) {
+        match result {
+            Ok(report) if report.server.is_some() => {
+                self.learned.proven_again(view.site(), key, now.as_second());
+                self.prove_again(view, key);
+            }
+            Ok(_) => {}
+            Err(error) if error.refuses_key() => self.key_refused(view.site(), key, now),
+            Err(_) => {}
+        }
     }
 
     fn published(&self, view: &ViewId, report: &Report) {
         let Some(lane) = self.lanes.get(view) else { return };
-        if let Some(version) = report.version {
+        // Made with settings that do not count any more; perhaps with the key of somebody else.
+        if lane.newer.is_some() {
+            return;
+        }
+        if let Some(version) = report.version.or(lane.publisher.newly_owned()) {
             (self.shared.on_published)(view, lane.publisher.view_dir());
             self.shared.board.update(view, |status| {
                 (status.version, status.entries) = (Some(version), report.entries);

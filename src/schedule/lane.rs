@@ -4,13 +4,12 @@
 //! time; after a failure the next try is soon, at the latest when the period is over; a full refresh is due by its own
 //! clock, from the last one that ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{Config, Site};
+use crate::config::Site;
 use crate::demand::Wish;
 use crate::orders::Taken;
 use crate::refresh::{How, Publisher};
@@ -45,7 +44,9 @@ pub(super) struct Lane {
     /// A longer period than configured was logged.
     stretched: bool,
     /// A newer configuration, taken over once nothing of this view runs: two writers of one view must not meet.
-    pub(super) newer: Option<Arc<Config>>,
+    pub(super) newer: Option<Site>,
+    /// Wishes that wait for the refresh under way or the next one.
+    pub(super) patient: Vec<Wish>,
 }
 
 impl Lane {
@@ -73,6 +74,7 @@ impl Lane {
             serving: Vec::new(),
             stretched: false,
             newer: None,
+            patient: Vec::new(),
         }
     }
 

@@ -1,14 +1,15 @@
 //! When what is refreshed: per view at its period or cron line, wishes in between; never two refreshes of a view at once, and
 //! never two pulls from one MISP.
 //!
-//! In: the configuration (and newer ones), wishes, orders of other commands, the stop signal. Out: calls of [`Publisher`], a
-//! word to the daemon for every new version, lines on the status board.
+//! In: the configuration (and newer ones), wishes, keys of tokens, orders of other commands, the stop signal. Out: calls of
+//! [`Publisher`], a word to the daemon for every new version, lines on the status board, views for proven keys.
 //!
 //! | file | answers |
 //! |---|---|
 //! | `mod.rs` | the loop, and what it starts |
 //! | `lane.rs` | one view: when it is due |
 //! | `ended.rs` | what follows from what has ended |
+//! | `proofs.rs` | keys of tokens: proven, proven again, refused |
 //!
 //! The trigger is tokio-cron-scheduler: one UTC job per second that only says "look". What is due, single flight, back-off
 //! and the watchdog are decided here, in one task that owns all lanes; nothing needs a lock. Should the trigger die, the
@@ -19,6 +20,7 @@
 
 mod ended;
 mod lane;
+mod proofs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -33,19 +35,29 @@ use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::config::{Config, Site};
+use crate::demand::knock::Knock;
 use crate::demand::{Answer, Demand, Wish};
+use crate::fetch::Source;
+use crate::learned::Learned;
 use crate::orders::{self, Outcome};
 use crate::refresh::{How, Publisher, RefreshError, Report};
 use crate::status::{Board, State};
-use crate::view::ViewId;
+use crate::view::keyring::Keyring;
+use crate::view::seal::Sealer;
+use crate::view::{MAIN, ViewId};
 
 use lane::Lane;
 
 /// Refreshes at the same time, all views together.
 const PARALLEL: usize = 2;
 
+/// Every so many seconds views nobody polls are looked for.
+const IDLE_LOOK: i64 = 3600;
+
 /// Told after every new version, before the wishes that caused it are answered: view and its folder.
 pub type OnPublished = Arc<dyn Fn(&ViewId, &Path) + Send + Sync>;
+/// Told when a view is not served any more.
+pub type OnGone = Arc<dyn Fn(&ViewId) + Send + Sync>;
 
 /// What the loop shares with the daemon.
 pub struct Shared {
@@ -53,13 +65,31 @@ pub struct Shared {
     pub board: Arc<Board>,
     /// Times of lists on demand.
     pub demand: Arc<Demand>,
+    /// Which keys open which views.
+    pub keyring: Arc<Keyring>,
     /// Called for every new version.
     pub on_published: OnPublished,
+    /// Called for every view that goes.
+    pub on_gone: OnGone,
 }
+
+/// What comes in while it runs.
+pub struct Inbox {
+    /// Lists on demand.
+    pub wishes: mpsc::Receiver<Wish>,
+    /// Keys of tokens.
+    pub knocks: mpsc::Receiver<Knock>,
+    /// Newer configurations.
+    pub configs: mpsc::Receiver<Arc<Config>>,
+}
+
+pub use proofs::ORDER;
 
 enum Done {
     Refresh(ViewId, Box<Refreshed>),
     Wishes(ViewId, Box<Rendered>),
+    Proof(Box<proofs::Proof>),
+    Removed,
 }
 
 /// A refresh that ended. If it failed, what was published all the same because time went by.
@@ -75,44 +105,6 @@ struct Rendered {
     later: Vec<Wish>,
 }
 
-/// Runs until `stop`; refreshes under way are then given up (they change nothing that is served).
-pub async fn run(
-    config: Arc<Config>,
-    shared: Shared,
-    mut wishes: mpsc::Receiver<Wish>,
-    mut configs: mpsc::Receiver<Arc<Config>>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), JobSchedulerError> {
-    let (look, mut looks) = mpsc::channel(1);
-    let mut trigger = trigger(look).await?;
-    let mut state = Schedule {
-        lanes: HashMap::new(),
-        shared,
-        zone: config.timezone.clone(),
-        state_dir: config.state_dir.clone(),
-        permits: Arc::new(Semaphore::new(PARALLEL)),
-        tasks: JoinSet::new(),
-    };
-    state.configure(&config, Timestamp::now());
-    let mut stop = pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            Some(config) = configs.recv() => state.configure(&config, Timestamp::now()),
-            Some(wish) = wishes.recv() => state.take(wish),
-            Some(done) = state.tasks.join_next(), if !state.tasks.is_empty() => match done {
-                Ok(done) => state.ended(done, Timestamp::now()),
-                Err(error) => tracing::error!(%error, "a refresh ended in a panic"),
-            },
-            _ = looks.recv() => state.take_orders(),
-            () = tokio::time::sleep(Duration::from_secs(5)) => tracing::warn!("the trigger is late; looking without it"),
-        }
-        state.look(Timestamp::now());
-    }
-    state.tasks.shutdown().await;
-    trigger.shutdown().await
-}
-
 /// One job, every second: says "look", and never waits.
 async fn trigger(look: mpsc::Sender<()>) -> Result<JobScheduler, JobSchedulerError> {
     let scheduler = JobScheduler::new().await?;
@@ -126,32 +118,89 @@ async fn trigger(look: mpsc::Sender<()>) -> Result<JobScheduler, JobSchedulerErr
     Ok(scheduler)
 }
 
-struct Schedule {
+/// All views and when they are due.
+pub struct Schedule {
     lanes: HashMap<ViewId, Lane>,
     shared: Shared,
     zone: jiff::tz::TimeZone,
     state_dir: PathBuf,
+    config: Arc<Config>,
+    learned: Learned,
+    sealer: Arc<Sealer>,
+    proofs: proofs::Proofs,
+    /// Unix seconds of the last look for views nobody polls.
+    idle_looked: i64,
     permits: Arc<Semaphore>,
     tasks: JoinSet<Done>,
 }
 
 impl Schedule {
+    /// Opens every view there is; versions on disk are published at once, nothing is pulled yet.
+    pub fn new(config: Arc<Config>, shared: Shared, (learned, sealer): (Learned, Arc<Sealer>)) -> Self {
+        let mut schedule = Self {
+            lanes: HashMap::new(),
+            shared,
+            zone: config.timezone.clone(),
+            state_dir: config.state_dir.clone(),
+            config: Arc::clone(&config),
+            learned,
+            sealer,
+            proofs: proofs::Proofs::default(),
+            idle_looked: Timestamp::now().as_second(),
+            permits: Arc::new(Semaphore::new(PARALLEL)),
+            tasks: JoinSet::new(),
+        };
+        schedule.configure(&config, Timestamp::now());
+        schedule
+    }
+
+    /// Runs until `stop`; refreshes under way are then given up (they change nothing that is served).
+    pub async fn run(mut self, mut inbox: Inbox, stop: impl Future<Output = ()>) -> Result<(), JobSchedulerError> {
+        let (look, mut looks) = mpsc::channel(1);
+        let mut trigger = trigger(look).await?;
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(config) = inbox.configs.recv() => self.configure(&config, Timestamp::now()),
+                Some(wish) = inbox.wishes.recv() => self.take(wish),
+                Some(knock) = inbox.knocks.recv() => self.knocked(knock, Timestamp::now()),
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => match done {
+                    Ok(done) => self.ended(done, Timestamp::now()),
+                    Err(error) => tracing::error!(%error, "a refresh ended in a panic"),
+                },
+                _ = looks.recv() => self.take_orders(),
+                () = tokio::time::sleep(Duration::from_secs(5)) => tracing::warn!("the trigger is late; looking without it"),
+            }
+            self.look(Timestamp::now());
+        }
+        self.tasks.shutdown().await;
+        trigger.shutdown().await
+    }
+
     /// Takes a configuration over: new sites start, changed ones start anew, removed ones end.
     fn configure(&mut self, config: &Arc<Config>, now: Timestamp) {
         self.zone = config.timezone.clone();
-        let sites: BTreeMap<ViewId, &Site> = config.good_sites().map(|site| (site.view.clone(), site)).collect();
+        self.config = Arc::clone(config);
+        config.good_sites().for_each(|site| self.learned.load(site));
+        let sites: BTreeMap<ViewId, Site> = self.views().map(|site| (site.view.clone(), site)).collect();
         let gone: Vec<ViewId> = self.lanes.keys().filter(|view| !sites.contains_key(view)).cloned().collect();
-        for view in gone {
-            self.lanes.remove(&view);
-            self.shared.board.remove(&view);
-        }
+        gone.iter().for_each(|view| self.stop_view(view));
         for (view, site) in sites {
             match self.lanes.get_mut(&view) {
-                Some(lane) if lane.site == *site => {}
-                Some(lane) if !lane.is_idle() => lane.newer = Some(Arc::clone(config)),
-                _ => self.start(config, site, now),
+                Some(lane) if lane.site == site => {}
+                Some(lane) if !lane.is_idle() => lane.newer = Some(site),
+                _ => self.start(config, &site, now),
             }
         }
+    }
+
+    /// Every view there is to refresh, as a site of its own.
+    fn views(&self) -> impl Iterator<Item = Site> {
+        self.config.good_sites().flat_map(|site| {
+            let main = (site.source != Source::None).then(|| site.clone());
+            main.into_iter().chain(self.learned.sites_of(site))
+        })
     }
 
     fn start(&mut self, config: &Config, site: &Site, now: Timestamp) {
@@ -177,6 +226,9 @@ impl Schedule {
             }
             ended::show_holds(status, lane.publisher.holds());
         });
+        if lane.publisher.owns_current() {
+            (self.shared.on_published)(&site.view, lane.publisher.view_dir());
+        }
         self.lanes.insert(site.view.clone(), lane);
     }
 
@@ -190,7 +242,12 @@ impl Schedule {
     /// What other commands ask for. An order makes its view due.
     fn take_orders(&mut self) {
         for taken in orders::take(&self.state_dir) {
-            let lane = ViewId::main(&taken.order.site).and_then(|view| self.lanes.get_mut(&view));
+            if let Some(order) = taken.order.learn.clone() {
+                self.learn(taken, &order);
+                continue;
+            }
+            let name = if taken.order.view.is_empty() { MAIN } else { &taken.order.view };
+            let lane = ViewId::named(&taken.order.site, name).and_then(|view| self.lanes.get_mut(&view));
             match lane {
                 Some(lane) => lane.orders.push(taken),
                 None => {
@@ -203,6 +260,11 @@ impl Schedule {
 
     /// Starts what is due; of the views of one MISP one at a time, the longest waiting first.
     fn look(&mut self, now: Timestamp) {
+        self.begin_proofs(now);
+        if now.as_second() - self.idle_looked >= IDLE_LOOK {
+            self.idle_looked = now.as_second();
+            self.drop_idle(now);
+        }
         let server = |lane: &Lane| lane.site.source.server().map(str::to_owned);
         let mut busy: BTreeSet<String> =
             self.lanes.values().filter(|lane| lane.running.is_some()).filter_map(server).collect();

@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use prune::versions;
+pub use prune::{remove_view, versions};
 
 /// How long versions are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,17 @@ pub fn remove_candidates(view_dir: &Path) -> Result<(), SnapshotError> {
     Ok(())
 }
 
+/// Removes a view with all its versions: the link first, so nothing half-removed is ever served.
+pub fn remove_view(view_dir: &Path) -> Result<(), SnapshotError> {
+    let gone = |path: &Path, result: std::io::Result<()>| match result {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(SnapshotError::io(path, cause)),
+        _ => Ok(()),
+    };
+    let link = view_dir.join(layout::CURRENT);
+    gone(&link, fs::remove_file(&link))?;
+    gone(view_dir, fs::remove_dir_all(view_dir))
+}
+
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, SnapshotError> {
     match fs::read_dir(dir) {
         Ok(entries) => Ok(entries.flatten().map(|entry| entry.path()).collect()),
@@ -136,7 +147,7 @@ pub fn prune(view_dir: &Path, now: i64, keep: &Keep) -> Result<u64, SnapshotErro
 }
 
 /// Bytes of everything below a view, each file once.
-fn disk(view_dir: &Path) -> Result<u64, SnapshotError> {
+pub fn disk(view_dir: &Path) -> Result<u64, SnapshotError> {
     let mut inodes = HashMap::new();
     let mut folders = vec![view_dir.to_owned()];
     while let Some(folder) = folders.pop() {

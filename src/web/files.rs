@@ -24,12 +24,14 @@ use super::Settings;
 use super::access_log::AccessLog;
 use super::conditional::{self, Validators};
 use crate::demand::Demand;
+use crate::demand::knock::Door;
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{Artifact, Opened};
 use crate::status::Board;
 use crate::token::TokenKeys;
 use crate::token::cache::Opener;
 use crate::view::ViewId;
+use crate::view::keyring::Keyring;
 
 /// Largest part of a file that is read at once, in bytes.
 const AT_ONCE: u64 = 256 << 10;
@@ -198,11 +200,19 @@ pub struct Front {
     log: ArcSwapOption<AccessLog>,
     board: Arc<Board>,
     demand: Arc<Demand>,
+    keyring: Arc<Keyring>,
+    door: Door,
 }
 
 impl Front {
     /// Serves nothing yet.
-    pub fn new(settings: Settings, keys: TokenKeys, board: Arc<Board>, demand: Arc<Demand>) -> Self {
+    pub fn new(
+        settings: Settings,
+        keys: TokenKeys,
+        board: Arc<Board>,
+        demand: Arc<Demand>,
+        (keyring, door): (Arc<Keyring>, Door),
+    ) -> Self {
         let log = settings.access_log.clone().and_then(AccessLog::start).map(Arc::new);
         Self {
             settings: ArcSwap::from_pointee(settings),
@@ -211,6 +221,8 @@ impl Front {
             log: ArcSwapOption::new(log),
             board,
             demand,
+            keyring,
+            door,
         }
     }
 
@@ -222,6 +234,7 @@ impl Front {
             tables.insert(view.clone(), Arc::clone(&table));
             tables
         });
+        self.keyring.announce();
     }
 
     /// Serves nothing of the view from now on.
@@ -270,6 +283,16 @@ impl Front {
     /// How the views are doing.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// Which keys open which views.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Where keys go that nobody has proven.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Where wishes go.

@@ -1,7 +1,7 @@
-//! Who may read. In: a request, its client, the settings. Out: a [`Grant`] and the view it opens, or a [`Refusal`].
+//! Who may read. In: a request, its client, the settings. Out: a [`Grant`], or a [`Refusal`].
 //!
 //! Invariants: 401 and 403 only when this request's token or address is wrong, anything of ours is 503; the order of checks
-//! is token, expiry, site file, enabled, blacklist, address; a key other than the site's own opens nothing.
+//! is token, expiry, site file, enabled, blacklist, address. Which view a good token opens is [`views`](super::views)'.
 
 use std::sync::Arc;
 
@@ -22,7 +22,6 @@ use super::{Settings, SiteAccess, SiteSettings};
 use crate::secret::Secret;
 use crate::token::cache::Opener;
 use crate::token::{Claims, Opened};
-use crate::view::ViewId;
 
 /// What clients send in Basic, read a little leniently.
 const BASIC: GeneralPurpose =
@@ -85,17 +84,6 @@ pub struct Grant<'a> {
     pub token: Arc<Opened>,
     /// The site it names.
     pub site: &'a SiteSettings,
-}
-
-impl Grant<'_> {
-    /// The view the token's key opens.
-    pub fn view(&self) -> Result<ViewId, Refusal> {
-        let Claims { host, key, .. } = &self.token.claims;
-        let known = self.site.key.as_ref().is_some_and(|main| main.same_as(key));
-        known.then(|| ViewId::main(host)).flatten().ok_or_else(|| {
-            Refusal::unavailable("The key in this token does not open a view of this site.", self.site.retry_after)
-        })
-    }
 }
 
 /// All checks of a request's token and address, in their order.

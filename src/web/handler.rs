@@ -5,7 +5,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
@@ -23,14 +22,13 @@ use super::files::{self, Body, Entry, Front, Part, Table};
 use super::guard::{self, Grant, Refusal};
 use super::params::{self, List, Words};
 use super::route::{self, FeedPath, Route};
+use super::views::{self, preparing};
 use super::{Settings, SiteSettings};
 use super::{favicon, health, issue, log_line, mapping};
 use crate::demand::Answer;
 use crate::expiry;
 use crate::view::ViewId;
 
-/// How long a request waits for a list on demand.
-const WAIT: Duration = Duration::from_secs(10);
 /// Seconds until asking again is worth it when too much was asked for at once.
 const BUSY: u64 = 5;
 
@@ -94,7 +92,8 @@ async fn feed(
     let list = params::read(words, path, request.uri.query())
         .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;
     check_defined(grant.site, &list)?;
-    let view = grant.view()?;
+    let view = views::open(front, &grant, now, grant.site.patience).await;
+    let view = view.map_err(|none| none.refusal(grant.site))?;
     note_end(front, settings, &view, &grant, now);
     let table = find(front, &view, &list, &grant, now).await?;
     let entry = table.entry(&list.key).ok_or_else(|| preparing(grant.site))?;
@@ -119,10 +118,6 @@ fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn preparing(site: &SiteSettings) -> Refusal {
-    Refusal::unavailable("This feed is being prepared, try again later.", site.retry_after)
-}
-
 /// The table that has the list; if none has it yet, wishes for it and waits a little.
 async fn find(
     front: &Front,
@@ -131,7 +126,7 @@ async fn find(
     grant: &Grant<'_>,
     now: Timestamp,
 ) -> Result<Arc<Table>, Refusal> {
-    let table = front.table(view).ok_or_else(|| preparing(grant.site))?;
+    let table = views::table(front, view, grant.site).await?;
     if let Some(entry) = table.entry(&list.key) {
         if entry.on_demand {
             front.demand().touch(view, &list.wanted, now.as_second());
@@ -144,7 +139,7 @@ async fn find(
         .demand()
         .wish(view, &list.wanted, grant.token.short_id(), now.as_second())
         .ok_or_else(|| Refusal::unavailable("Too many feeds were asked for at once, try again later.", BUSY))?;
-    match tokio::time::timeout(WAIT, answer).await {
+    match tokio::time::timeout(grant.site.patience, answer).await {
         Ok(Ok(Answer::Done)) => front.table(view).ok_or_else(|| preparing(grant.site)),
         Ok(Ok(Answer::Later) | Err(_)) | Err(_) => Err(preparing(grant.site)),
     }

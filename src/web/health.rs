@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Settings;
 use super::client_ip::{Client, latin1};
 use super::files::{self, Body, Front};
-use super::guard;
+use super::{guard, views};
 use crate::status::{State, ViewStatus};
 
 /// Where the program comes from.
@@ -65,7 +65,8 @@ pub fn robots() -> Response<Body> {
 
 /// `/v1/status`: one word for everybody, more for those who may know.
 pub fn status(front: &Front, settings: &Settings, request: &Parts, client: &Client, now: Timestamp) -> Response<Body> {
-    let good = front.serves_anything() || settings.sites.is_empty();
+    // Where no view is known yet, as before the first token of a fresh installation, nothing is missing.
+    let good = front.serves_anything() || front.board().all().is_empty();
     json(&Status {
         ping: "pong",
         memcachedstatus: if good { "OK" } else { "FAIL" },
@@ -84,7 +85,8 @@ fn views(
     if client.is_in(&settings.allowed_everywhere) {
         return Some(front.board().all().into_iter().map(|(view, status)| (view.to_string(), status)).collect());
     }
-    let view = guard::admit(front.tokens(), settings, request, client, now).ok()?.view().ok()?;
+    let grant = guard::admit(front.tokens(), settings, request, client, now).ok()?;
+    let view = views::known(front, &grant, now)?;
     let status = front.board().get(&view)?;
     Some(BTreeMap::from([(view.to_string(), status)]))
 }

@@ -7,7 +7,8 @@
 //! | [`handler`] | the order of all steps, in one function |
 //! | [`route`] | which URLs exist: 404, 405, 307 |
 //! | [`client_ip`] | peer and trusted proxies → the client's address |
-//! | [`guard`] | token and address → the view it may read, or a refusal |
+//! | [`guard`] | token and address → who asks of which site, or a refusal |
+//! | [`views`] | which view a token opens, and its table, waited for if need be |
 //! | [`params`] | path and query → the list that is meant, or a 422 |
 //! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
 //! | [`files`] | key → artifact in the table in memory → body |
@@ -37,10 +38,12 @@ pub mod mapping;
 pub mod params;
 pub mod route;
 pub mod server;
+pub mod views;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -143,4 +146,8 @@ pub struct SiteSettings {
     pub cache_control: http::HeaderValue,
     /// Seconds a consumer should wait after a 503.
     pub retry_after: u64,
+    /// How long a request waits for a view or list that is being made.
+    pub patience: Duration,
+    /// Keys other than the site's own may open views of their own.
+    pub learns: bool,
 }

@@ -1,6 +1,7 @@
 //! Runs the program: clean environment, captured output, failures that can be read.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +27,17 @@ pub fn command(dir: &Path, args: &[&str]) -> Command {
 /// Runs to the end.
 pub fn run(dir: &Path, args: &[&str]) -> Ended {
     let output = command(dir, args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Runs to the end, with this text on stdin.
+pub fn run_with_stdin(dir: &Path, args: &[&str], input: &str) -> Ended {
+    let mut command = command(dir, args);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Err: it ended before it read everything.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
@@ -59,10 +71,16 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it answers.
     pub fn start(dir: &Dir) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn start_with(dir: &Dir, environment: &[(&str, &str)]) -> Self {
         let log = dir.path().join("serve.log");
         let file = File::create(&log).unwrap();
         let mut command = command(dir.path(), &["serve"]);
-        let child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let child =
+            command.envs(environment.iter().copied()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
         let mut server = Self { child, log, port: dir.port };
         wait_for("an answer from serve", Duration::from_secs(20), || {
             assert_eq!(server.child.try_wait().unwrap(), None, "serve ended:\n{}", server.log());

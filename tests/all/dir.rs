@@ -89,6 +89,11 @@ impl Dir {
         cmd::run(self.path(), args)
     }
 
+    /// The same, with this text on stdin.
+    pub fn run_with_stdin(&self, args: &[&str], input: &str) -> cmd::Ended {
+        cmd::run_with_stdin(self.path(), args, input)
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.temp.path()
@@ -127,7 +132,12 @@ pub fn site(tag: &str, extra: &str) -> String {
 
 /// A token of this installation.
 pub fn token(site: &str, key: &str, expires: &str) -> String {
-    let claims = Claims::parse(&format!("https;443;{site};{key};{expires}")).unwrap();
+    token_at(site, "https", 443, key, expires)
+}
+
+/// The same, naming protocol and port of the MISP.
+pub fn token_at(site: &str, proto: &str, port: u16, key: &str, expires: &str) -> String {
+    let claims = Claims::parse(&format!("{proto};{port};{site};{key};{expires}")).unwrap();
     token_keys().mint(&claims, 1).unwrap().reveal().to_owned()
 }
 

@@ -13,6 +13,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("snapshot", &["render::Rendered", "view"]),
     ("web", &["snapshot::layout", "snapshot::manifest", "token", "view", "demand", "status", "expiry"]),
     ("secret", &[]),
+    ("learned", &["config", "fetch::Server", "state", "view"]),
     ("view", &[]),
     ("demand", &["view"]),
     ("token", &["view"]),
@@ -40,14 +41,34 @@ const MAY: &[(&str, &[&str])] = &[
     ),
     // `demand::Wanted` is how a list on demand is named, by whoever asks for it and by whoever makes it.
     ("refresh", &["config", "fetch", "index", "render", "snapshot", "view", "state", "status", "demand::Wanted"]),
-    ("schedule", &["refresh", "config", "demand", "orders", "state::Hold", "view", "status"]),
-    ("daemon", &["schedule", "web", "config", "snapshot", "status", "token", "demand", "view", "state"]),
+    // Proofs are questions to a MISP: what it answers, and how it fails, is `fetch`'s to say.
+    (
+        "schedule",
+        &[
+            "refresh",
+            "config",
+            "demand",
+            "orders",
+            "state::Hold",
+            "view",
+            "status",
+            "learned",
+            "probe",
+            "fetch::Source",
+            "fetch::Server",
+            "fetch::FetchError",
+            "fetch::api::Retry",
+        ],
+    ),
+    ("daemon", &["schedule", "web", "config", "snapshot", "status", "token", "demand", "view", "state", "learned"]),
     // The demo's self-check is a request of its own and goes through `fetch::client`; tables name sources and access.
     (
         "cli",
         &[
             "daemon",
+            "learned",
             "refresh",
+            "schedule::ORDER",
             "orders",
             "token",
             "snapshot",
@@ -58,6 +79,7 @@ const MAY: &[(&str, &[&str])] = &[
             "fetch::Source",
             "fetch::FetchError",
             "fetch::client",
+            "fetch::api::Retry",
             "fetch::tls::Trust",
             "fetch::misp::MispSource",
             "fetch::Server",

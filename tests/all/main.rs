@@ -41,6 +41,7 @@ mod conditional;
 mod handed;
 mod issue;
 mod vendor;
+mod views;
 mod web;
 
 mod cli;

@@ -65,7 +65,7 @@ fn break_down(served: &Served) {
     served.corpora.break_down();
     served.misp.requests();
     let order = |name| {
-        let order = Order { site: host(name), full: true, release: false };
+        let order = Order { site: host(name), full: true, ..Order::default() };
         orders::place(&served.dir.path().join("state"), &order).unwrap()
     };
     // An order is taken back when its ticket is dropped.
