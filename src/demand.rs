@@ -15,9 +15,9 @@ use crate::view::ViewId;
 /// Wishes waiting at once, all views together.
 const QUEUE: usize = 1024;
 /// Lists on demand a view may have.
-const PER_VIEW: usize = 5000;
+const PER_VIEW: usize = 10_000;
 /// Lists on demand one token may ask for.
-const PER_TOKEN: usize = 500;
+const PER_TOKEN: usize = 4000;
 
 /// Names a list on demand inside its view, in the words of the URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -246,3 +246,72 @@ fn a_rotated_key_opens_the_same_view() {
     // The old one was proven; one refusal does not end it.
     assert_list(&get(&server, LIST, &token(READER_KEY)), "192.0.2.1");
 }
+
+/// What the MISP says against a key that was good before, and how `cratos views` shows it.
+#[test]
+fn what_a_misp_says_against_a_proven_key() {
+    type Change = fn(&mut World);
+    let cases: [(&str, Change, bool); 4] = [
+        ("from your IP address", |world| world.keys.get_mut(READER_KEY).unwrap().elsewhere = true, false),
+        ("Authentication failed", |world| world.users.get_mut(&READER).unwrap().role.auth = false, true),
+        ("Authentication failed", |world| world.keys.get_mut(READER_KEY).unwrap().expires = Some(1), true),
+        ("has been disabled", |world| world.users.get_mut(&READER).unwrap().disabled = true, true),
+    ];
+    for (said, change, counts) in cases {
+        let misp = Misp::of(world());
+        let dir = installation(&misp, "");
+        let server = Server::start(&dir);
+        assert_list(&get(&server, LIST, &token(READER_KEY)), "192.0.2.1");
+        change(&mut misp.world());
+        let ended = dir.run(&["refresh", SITE]).with_code(1);
+        assert!(ended.text().contains(said), "{said}: {}", ended.text());
+        assert_list(&get(&server, LIST, &token(READER_KEY)), "192.0.2.1");
+        let status = get(&server, "/v1/status", &token(READER_KEY)).text();
+        assert!(status.contains(r#""state":"failing""#), "{status}");
+        assert_eq!(dir.run(&["views"]).good().out.contains("refused 1x"), counts, "{said}");
+        // A new token with that key, after a restart, is still served: nothing has ended yet.
+        drop(server);
+        let server = Server::start(&dir);
+        assert_list(&get(&server, LIST, &token(READER_KEY)), "192.0.2.1");
+    }
+}
+
+/// While both views are pulled again and again, and one user's rows come and go, the other never sees one of them.
+#[test]
+fn nothing_crosses_over_during_refreshes() {
+    let misp = Misp::of(world());
+    let dir = installation(&misp, "");
+    dir.site(SITE, &old_site(&format!("mispUrl: {}\n", misp.url())).replace("refresh: 1h", "refresh: 1s"));
+    let server = Server::start(&dir);
+    let (admin, reader) = (token(ADMIN_KEY), token(READER_KEY));
+    let targets = [
+        LIST,
+        ANY,
+        "/v1/feed/42/type/ipv4/age/10y/output/xml",
+        "/v1/vendor/cisco/feed/block/type/ipv4/age/1h",
+        "/v1/feedmapping",
+        "/v1/status",
+    ];
+    for round in 0..30u32 {
+        {
+            let mut world = misp.world();
+            let event = world.add_event(NewEvent { distribution: 0, ..NewEvent::new("secret").tag(BLOCK) });
+            world.add_attribute(event, NewAttribute::new("ip-dst", format!("198.51.100.{round}")));
+            world.publish(event);
+        }
+        for target in targets {
+            let seen = get(&server, target, &reader);
+            assert!(!seen.text().contains("198.51.100.") && !seen.text().contains("192.0.2.66"), "{target}");
+            get(&server, target, &admin);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wait_for("the other's rows", Duration::from_secs(30), || {
+        get(&server, LIST, &admin).text().contains("198.51.100.29")
+    });
+    let own = dir.path().join("feeds-out").join(SITE).join("user-3");
+    for version in fs::read_dir(own.join("versions")).unwrap().flatten() {
+        let list = fs::read_to_string(version.path().join("feed/block/ipv4/10y.txt")).unwrap_or_default();
+        assert!(!list.contains("198.51.100."), "{}", version.path().display());
+    }
+}
