@@ -71,7 +71,10 @@ impl Learned {
     /// anew.
     pub fn load(&mut self, site: &Site) {
         let name = site.view.site();
-        if self.sites.contains_key(name) {
+        if let Some(entries) = self.sites.get_mut(name) {
+            for entry in entries.extract_if(.., |entry| !is_allowed(site, &entry.record.url)) {
+                self.ring.forget(name, &entry.key);
+            }
             return;
         }
         let records = SiteKeys::new(&self.state_dir, name).read().unwrap_or_else(|error| {

@@ -121,6 +121,9 @@ fn keys_proven_elsewhere_count_no_more() {
     bench.prove(URL, 'a', "7");
     let endpoint = bench.site.endpoint.clone().unwrap();
     bench.site.endpoint = Some(Endpoint { url: Some("https://other.example".into()), ..endpoint });
+    let site = bench.site.clone();
+    bench.learned.load(&site);
+    assert_eq!((bench.opens('a'), bench.learned.sites_of(&bench.site).len()), (None, 0));
     bench.restart();
     assert_eq!((bench.opens('a'), bench.learned.sites_of(&bench.site).len()), (None, 0));
 }

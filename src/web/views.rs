@@ -14,6 +14,7 @@ use super::SiteSettings;
 use super::files::{Front, Table};
 use super::guard::{Grant, Refusal};
 use crate::demand::knock::Knock;
+use crate::status::State;
 use crate::token::Claims;
 use crate::view::ViewId;
 use crate::view::keyring::{Closed, Standing};
@@ -48,6 +49,8 @@ pub enum NoView {
     Closed(Closed),
     /// It was not found out in time.
     NotYet,
+    /// The site has one view, and this is not its key.
+    Never,
 }
 
 impl NoView {
@@ -56,6 +59,9 @@ impl NoView {
         match self {
             Self::Closed(Closed::Refused) => Refusal::unavailable(REFUSED, site.retry_after.max(60)),
             Self::Closed(_) | Self::NotYet => preparing(site),
+            Self::Never => {
+                Refusal::unavailable("The key in this token does not open a view of this site.", site.retry_after)
+            }
         }
     }
 }
@@ -66,7 +72,7 @@ pub async fn open(front: &Front, grant: &Grant<'_>, now: Timestamp, patience: Du
         return Ok(view);
     }
     if !grant.site.learns {
-        return Err(NoView::Closed(Closed::NowhereToAsk));
+        return Err(NoView::Never);
     }
     try_key(front, &grant.token.claims, now, patience).await
 }
@@ -107,8 +113,11 @@ pub async fn table(front: &Front, view: &ViewId, site: &SiteSettings) -> Result<
         if let Some(table) = front.table(view) {
             return Ok(table);
         }
-        // A view that nothing is known of has nobody who makes it; one whose first refresh failed takes its time.
-        let comes = front.board().get(view).is_some_and(|status| status.failures == 0);
+        // Nobody waits for a view whose first refresh failed, nor for a main one that nobody makes. A learned one may have been
+        // proven this very moment, before it has a line on the board.
+        let comes = front.board().get(view).map_or(!view.is_main(), |status| {
+            status.failures == 0 && !matches!(status.state, State::Failing | State::Broken)
+        });
         if !comes || !matches!(tokio::time::timeout_at(deadline, news.changed()).await, Ok(Ok(()))) {
             return Err(preparing(site));
         }
