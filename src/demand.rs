@@ -19,10 +19,13 @@ const PER_VIEW: usize = 10_000;
 /// Lists on demand one token may ask for.
 const PER_TOKEN: usize = 4000;
 
+/// Seconds within which a second refresh out of turn is not asked for.
+const SOON: i64 = 60;
+
 /// Names a list on demand inside its view, in the words of the URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Wanted {
-    /// A feed's name.
+    /// A feed's name, or that of an organisation's lists (`org:` and its UUID).
     pub feed: String,
     /// A data type's name.
     pub data_type: String,
@@ -59,6 +62,16 @@ pub struct Wish {
 pub struct Demand {
     queue: mpsc::Sender<Wish>,
     asked: Mutex<HashMap<ViewId, HashMap<Wanted, Asked>>>,
+    soon: Mutex<HashMap<ViewId, Soon>>,
+}
+
+/// A refresh that somebody asked for out of turn.
+#[derive(Clone, Copy, Debug)]
+struct Soon {
+    /// Unix seconds of the last one that counted.
+    last: i64,
+    /// Nobody has taken it yet.
+    waits: bool,
 }
 
 #[derive(Debug)]
@@ -71,7 +84,7 @@ impl Demand {
     /// The shared part and the end that takes wishes out.
     pub fn new() -> (Self, mpsc::Receiver<Wish>) {
         let (queue, wishes) = mpsc::channel(QUEUE);
-        (Self { queue, asked: Mutex::default() }, wishes)
+        (Self { queue, asked: Mutex::default(), soon: Mutex::default() }, wishes)
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<ViewId, HashMap<Wanted, Asked>>> {
@@ -111,6 +124,24 @@ impl Demand {
     /// Forgets a view.
     pub fn forget(&self, view: &ViewId) {
         self.asked().remove(view);
+        self.soon.lock().unwrap_or_else(PoisonError::into_inner).remove(view);
+    }
+
+    /// Asks for a refresh of a view out of turn (`now` in Unix seconds). Whoever asks again within a minute changes nothing.
+    pub fn refresh_soon(&self, view: &ViewId, now: i64) {
+        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
+        match soon.get_mut(view) {
+            Some(known) if now - known.last < SOON => {}
+            Some(known) => *known = Soon { last: now, waits: true },
+            None => drop(soon.insert(view.clone(), Soon { last: now, waits: true })),
+        }
+    }
+
+    /// Takes the views out whose refresh was asked for.
+    pub fn take_soon(&self) -> Vec<ViewId> {
+        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = soon.iter_mut().filter_map(|(view, known)| std::mem::take(&mut known.waits).then_some(view));
+        waiting.cloned().collect()
     }
 
     /// Takes times from an earlier run over.

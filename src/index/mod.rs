@@ -45,8 +45,19 @@ impl fmt::Display for Slice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Slice::Feed(name) => out.write_str(name),
-            Slice::Organisation(uuid) => write!(out, "{uuid}"),
+            Slice::Organisation(uuid) => write!(out, "{ORGANISATION}{uuid}"),
         }
+    }
+}
+
+/// What the name of an organisation's slice begins with; no feed has a colon in its name.
+const ORGANISATION: &str = "org:";
+
+impl Slice {
+    /// The slice of that name; the inverse of its `Display`.
+    pub fn named(name: &str) -> Self {
+        let uuid = name.strip_prefix(ORGANISATION).and_then(|uuid| uuid.parse().ok());
+        uuid.map_or_else(|| Slice::Feed(name.into()), Slice::Organisation)
     }
 }
 

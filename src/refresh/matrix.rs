@@ -61,7 +61,7 @@ impl Inner {
 
     /// Adds a list on demand, if there is such a list.
     pub(super) fn add_wanted(&self, matrix: &mut Matrix, wanted: &Wanted) {
-        let slice = Slice::Feed(wanted.feed.as_str().into());
+        let slice = Slice::named(&wanted.feed);
         if let (true, Some(data_type), Some(age), Some(format)) = (
             self.site.rules.knows(&slice),
             DataType::named(&wanted.data_type),

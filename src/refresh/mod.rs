@@ -269,7 +269,7 @@ impl Publisher {
 
     /// Makes a list part of what the next refresh publishes. Returns `false` if that is nothing new.
     pub fn want(&self, wanted: &Wanted, now: Timestamp) -> bool {
-        let known = self.0.site.rules.knows(&Slice::Feed(wanted.feed.as_str().into()));
+        let known = self.0.site.rules.knows(&Slice::named(&wanted.feed));
         known && lock(&self.0.on_demand).insert(wanted.clone(), now.as_second()).is_none()
     }
 
@@ -325,7 +325,7 @@ impl Inner {
             coverage == Some(Coverage::Everything) || (coverage.is_some() && self.site.rules.is_tag_feed(slice))
         };
         let can = |wanted: &Wanted| {
-            covered(&Slice::Feed(wanted.feed.as_str().into())) && !held.contains_key(&holds::feed_key(&wanted.feed))
+            covered(&Slice::named(&wanted.feed)) && !held.contains_key(&holds::feed_key(&wanted.feed))
         };
         Ok(wanted.iter().map(can).collect())
     }

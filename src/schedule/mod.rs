@@ -265,6 +265,12 @@ impl Schedule {
             self.idle_looked = now.as_second();
             self.drop_idle(now);
         }
+        for view in self.shared.demand.take_soon() {
+            // One that fails keeps its own pauses.
+            if let Some(lane) = self.lanes.get_mut(&view).filter(|lane| lane.failures == 0) {
+                lane.due = lane.due.min(now);
+            }
+        }
         let server = |lane: &Lane| lane.site.source.server().map(str::to_owned);
         let mut busy: BTreeSet<String> =
             self.lanes.values().filter(|lane| lane.running.is_some()).filter_map(server).collect();

@@ -11,6 +11,7 @@
 //!     │   ├── feed/block/ipv4/1w.txt.gz   the same, compressed, where that is worth it
 //!     │   ├── feed/block/ipv4/1w.xml      the same list in another format
 //!     │   ├── feed/block/ipv4/1w.cisco.txt  a vendor's profile of it: extension `cisco.txt`
+//!     │   ├── org/<uuid>/ipv4/1w.txt      what one organisation created
 //!     │   └── empty/ipv4.txt              what a list answers that was never anything but empty
 //!     └── .candidate-000043/              being written; removed by the next refresh if it is left over
 //! ```
@@ -44,9 +45,15 @@ pub fn version_number(name: &str) -> Option<u64> {
     (name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok()).flatten()
 }
 
-/// Key (and path inside the version) of a feed's list.
+/// What the name of an organisation's list begins with, before its UUID. No feed is called so: feeds have no colon.
+pub const ORGANISATION: &str = "org:";
+
+/// Key (and path inside the version) of a list of a feed, or of an organisation.
 pub fn feed_key(feed: &str, data_type: &str, age: &str, extension: &str) -> String {
-    format!("feed/{feed}/{data_type}/{age}.{extension}")
+    match feed.strip_prefix(ORGANISATION) {
+        Some(uuid) => format!("org/{uuid}/{data_type}/{age}.{extension}"),
+        None => format!("feed/{feed}/{data_type}/{age}.{extension}"),
+    }
 }
 
 /// Path of the empty form.
@@ -62,6 +69,12 @@ pub fn gzip_path(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn feeds_and_organisations_have_folders_of_their_own() {
+        assert_eq!(feed_key("block", "ipv4", "1w", "txt"), "feed/block/ipv4/1w.txt");
+        assert_eq!(feed_key("org:5a5a", "ipv4", "1w", "cisco.txt"), "org/5a5a/ipv4/1w.cisco.txt");
+    }
 
     #[test]
     fn version_names_sort_and_read_back() {

@@ -56,6 +56,9 @@ pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr
         Route::Feed(path) => {
             feed(front, &settings, request, &client, &path, now).await.unwrap_or_else(Refusal::into_response)
         }
+        Route::ClearCache(path) => {
+            clear(front, &settings, request, &client, &path, now).unwrap_or_else(Refusal::into_response)
+        }
         Route::Redirect(location) => redirect(&location),
         Route::NotAllowed(methods) => {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
@@ -109,6 +112,27 @@ fn note_end(front: &Front, settings: &Settings, view: &ViewId, grant: &Grant<'_>
     if expiry::step(now, ends).is_some() {
         front.board().note_end(view, &format!("token {}", grant.token.short_id()), ends, now);
     }
+}
+
+/// The predecessor forgets a list and asks for it anew. Here the view is refreshed soon, at most once a minute.
+fn clear(
+    front: &Front,
+    settings: &Settings,
+    request: &Parts,
+    client: &Client,
+    path: &FeedPath,
+    now: Timestamp,
+) -> Result<Response<Body>, Refusal> {
+    let grant = guard::admit(front.tokens(), settings, request, client, now)?;
+    params::read(Words::new(settings, &grant.site.feeds), path, None)
+        .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;
+    if let Some(view) = views::known(front, &grant, now) {
+        front.demand().refresh_soon(&view, now.as_second());
+    }
+    let mut response = Response::new(files::whole(r#"{"ok":true}"#));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {

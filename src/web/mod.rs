@@ -9,6 +9,7 @@
 //! | [`client_ip`] | peer and trusted proxies → the client's address |
 //! | [`guard`] | token and address → who asks of which site, or a refusal |
 //! | [`views`] | which view a token opens, and its table, waited for if need be |
+//! | [`organisation`] | the UUID of `/v1/uuid/…` |
 //! | [`params`] | path and query → the list that is meant, or a 422 |
 //! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
 //! | [`files`] | key → artifact in the table in memory → body |
@@ -35,6 +36,7 @@ pub mod issue_date;
 pub mod log_line;
 pub mod logged;
 pub mod mapping;
+pub mod organisation;
 pub mod params;
 pub mod route;
 pub mod server;

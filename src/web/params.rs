@@ -9,7 +9,7 @@ use std::fmt::Write;
 use percent_encoding::percent_decode_str;
 
 use super::route::FeedPath;
-use super::{Form, Settings};
+use super::{Form, Settings, organisation};
 use crate::demand::Wanted;
 use crate::snapshot::layout;
 
@@ -58,7 +58,7 @@ pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<Li
     let check_format = |name| check_word(name, &path.format, &formats);
     let mistakes: Vec<String> = [
         if path.vendor { check_format("vendorName") } else { None },
-        check_word("feedName", &path.feed, &feeds),
+        if path.organisation { organisation::check(&path.feed) } else { check_word("feedName", &path.feed, &feeds) },
         check_word("dataType", &path.data_type, &types),
         check_word("dataAge", &path.age, words.ages),
         if path.vendor { None } else { check_format("returnedDataType") },
@@ -67,11 +67,12 @@ pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<Li
     .into_iter()
     .flatten()
     .collect();
+    let feed = if path.organisation { organisation::name(&path.feed) } else { path.feed.clone() };
     match form {
         Some(form) if mistakes.is_empty() => Ok(List {
-            key: layout::feed_key(&path.feed, &path.data_type, &path.age, form.extension),
+            key: layout::feed_key(&feed, &path.data_type, &path.age, form.extension),
             wanted: Wanted {
-                feed: path.feed.clone(),
+                feed,
                 data_type: path.data_type.clone(),
                 age: path.age.clone(),
                 format: path.format.clone(),
@@ -196,7 +197,7 @@ mod tests {
         let words = Words { feeds: &feeds, types: &["ipv4", "url"], ages: &["1h", "1w"], formats: &FORMATS };
         let (vendor, format) = format.strip_prefix("vendor ").map_or((false, format), |name| (true, name));
         let [feed, data_type, age, format] = [feed, "ipv4", "1w", format].map(str::to_owned);
-        read(words, &FeedPath { feed, data_type, age, format, vendor }, Some(query))
+        read(words, &FeedPath { feed, data_type, age, format, vendor, organisation: false }, Some(query))
     }
 
     #[test]

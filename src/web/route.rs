@@ -40,6 +40,8 @@ pub struct FeedPath {
     pub format: String,
     /// A vendor's profile is meant.
     pub vendor: bool,
+    /// `feed` is an organisation's UUID (`orgUUID`).
+    pub organisation: bool,
 }
 
 /// Where a request leads.
@@ -57,8 +59,10 @@ pub enum Route {
     FeedMapping,
     /// `/v1/generate_token_json`.
     IssueToken,
-    /// `/v1/feed/…`, `/v1/vendor/…`.
+    /// `/v1/feed/…`, `/v1/vendor/…`, `/v1/uuid/…`.
     Feed(FeedPath),
+    /// `/v1/clear_cache/feed/…`.
+    ClearCache(FeedPath),
     /// A known URL but for slashes at its end: 307 to this path and query.
     Redirect(String),
     /// A known URL, but not by this method: 405, with the methods it has.
@@ -72,6 +76,7 @@ impl Route {
     fn methods(&self) -> &'static str {
         match self {
             Self::IssueToken => "POST",
+            Self::ClearCache(_) => "DELETE",
             _ => "GET, HEAD",
         }
     }
@@ -109,17 +114,27 @@ fn find(path: &str) -> Option<Route> {
         "/v1/generate_token_json" => return Some(Route::IssueToken),
         _ => {}
     }
-    let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
-    let (words, vendor) = match *segments.as_slice() {
-        ["feed", feed, "type", data_type, "age", age, "output", format] => ([feed, data_type, age, format], false),
-        ["vendor", vendor, "feed", feed, "type", data_type, "age", age] => ([feed, data_type, age, vendor], true),
+    let path = path.strip_prefix("/v1/")?;
+    let (path, clears) = path.strip_prefix("clear_cache/").map_or((path, false), |path| (path, true));
+    let segments: Vec<&str> = path.split('/').collect();
+    let (words, vendor, organisation) = match *segments.as_slice() {
+        ["feed", feed, "type", data_type, "age", age, "output", format] => {
+            ([feed, data_type, age, format], false, false)
+        }
+        ["vendor", vendor, "feed", feed, "type", data_type, "age", age] if !clears => {
+            ([feed, data_type, age, vendor], true, false)
+        }
+        ["uuid", uuid, "type", data_type, "age", age, "output", format] if !clears => {
+            ([uuid, data_type, age, format], false, true)
+        }
         _ => return None,
     };
     if words.iter().any(|word| word.is_empty()) {
         return None;
     }
     let [feed, data_type, age, format] = words.map(str::to_owned);
-    Some(Route::Feed(FeedPath { feed, data_type, age, format, vendor }))
+    let path = FeedPath { feed, data_type, age, format, vendor, organisation };
+    Some(if clears { Route::ClearCache(path) } else { Route::Feed(path) })
 }
 
 fn location(path: &str, query: Option<&str>) -> String {
@@ -165,6 +180,8 @@ mod tests {
             "/v1/feed/any/type/ipv4/age/1h/output/txt/extra",
             "/v1/vendor//feed/any/type/ipv4/age/1h",
             "/v1/vendor/cisco/feed/any/type/ipv4/age/1h/output/txt",
+            "/v1/clear_cache/vendor/cisco/feed/any/type/ipv4/age/1h",
+            "/v1/uuid/a/type/ipv4/age/1h",
             "http://127.0.0.1:8080/",
         ] {
             assert_eq!(get(target), Route::NotFound, "{target}");
@@ -184,6 +201,9 @@ mod tests {
         assert_eq!(ask(Method::HEAD, "/"), Route::Root);
         assert_eq!(ask(Method::POST, "/"), Route::NotAllowed("GET, HEAD"));
         assert_eq!(ask(Method::POST, "/nope"), Route::NotFound);
+        let clear = "/v1/clear_cache/feed/any/type/ipv4/age/1h/output/txt";
+        assert!(matches!(ask(Method::DELETE, clear), Route::ClearCache(path) if path.feed == "any"));
+        assert_eq!(ask(Method::GET, clear), Route::NotAllowed("DELETE"));
         assert_eq!(ask(Method::POST, "/v1/generate_token_json"), Route::IssueToken);
         for method in [Method::GET, Method::HEAD, Method::PUT] {
             assert_eq!(ask(method, "/v1/generate_token_json"), Route::NotAllowed("POST"));

@@ -40,6 +40,7 @@ mod around;
 mod conditional;
 mod handed;
 mod issue;
+mod organisations;
 mod vendor;
 mod views;
 mod web;

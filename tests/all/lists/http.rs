@@ -1,7 +1,7 @@
 //! `http_lists.jsonl.xz`: whole requests and their answers, with the keys of every scenario and fault.
 //!
-//! A key other than `main` opens no view of the recorded site yet; such a row is sent with a token of a site whose MISP is
-//! asked with that key. Keys with a fault have served once before it begins.
+//! Every key is that of another user, so each has a view of its own at the one recorded site. Keys with a fault have served once
+//! before it begins.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::bodies;
 use super::ids::Id;
 use super::rows::{Body, Expected, NOT_YET, Row};
-use super::served::{Served, has_url, host, token};
+use super::served::{SITE, Served, has_url};
 use super::tally::Tally;
 use super::target::Wanted;
 use crate::cmd::wait_for;
@@ -65,7 +65,7 @@ fn break_down(served: &Served) {
     served.corpora.break_down();
     served.misp.requests();
     let order = |name| {
-        let order = Order { site: host(name), full: true, ..Order::default() };
+        let order = Order { site: SITE.into(), view: served.view(name), full: true, ..Order::default() };
         orders::place(&served.dir.path().join("state"), &order).unwrap()
     };
     // An order is taken back when its ticket is dropped.
@@ -92,9 +92,6 @@ fn replay(served: &Served, row: &mut Row, tally: &mut Tally) {
     };
     if let Some(reason) = missing(row) {
         return tally.pending(reason, &expected.ids);
-    }
-    if let Some(name) = row.other_key() {
-        row.give(&token(&host(&name), &name));
     }
     let wire = row.request.wire("1.1");
     let answer = http::exchange(served.server.port, &wire, row.request.method == "HEAD");

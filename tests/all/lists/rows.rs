@@ -81,12 +81,6 @@ impl Row {
         self.token().map(|(.., name)| name).filter(|name| name != "main")
     }
 
-    /// Sends another token in the header.
-    pub fn give(&mut self, token: &str) {
-        let header = self.request.headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("token"));
-        header.into_iter().for_each(|(_, value)| value.replace_range(.., token));
-    }
-
     /// As recorded.
     fn equal(&self) -> Expected {
         let headers = ["content-type", "www-authenticate"].map(|name| (name, self.recorded(name)));

@@ -1,7 +1,11 @@
-//! `cratos serve` with the recorded sites, reading a scripted MISP.
+//! `cratos serve` with the recorded sites, which have no key of their own: every key that a token brings is learned. The MISP is
+//! a scripted one, at a place that `mispUrl` names because the tokens' port 880 is not free.
 
 use std::time::Duration;
 
+use cratos::learned::short_id;
+use cratos::secret::Secret;
+use cratos::state::keys::SiteKeys;
 use cratos::token::Claims;
 
 use super::ids::Truth;
@@ -21,6 +25,11 @@ pub const LIKE_RECORDED: &str = "enabled: true\ntag: example\nallowed_ips: [10.0
     cust3: \":incident-classification=cust3\"\n  cust4: \":incident-classification=cust4\"\n  \
     cust5: \":incident-classification=cust5\"\nblacklisted_api_tokens: [empty]\n";
 
+/// The site of most recorded tokens.
+pub const SITE: &str = "127.0.0.1";
+/// Keys that the MISP does not know.
+const REFUSED: [&str; 2] = ["e403", "unknownkey"];
+
 /// Everything that may be published, at one age.
 pub const ALL_FEEDS: &str = "[incident, block, alert, hunt, cust1, cust2, cust3, cust4, cust5, any, \"42\"]";
 
@@ -36,43 +45,42 @@ pub struct Served {
 }
 
 impl Served {
-    /// With the recorded sites, and with a site for each of these keys; every one of them serves.
+    /// With the recorded sites, and a view for each of these keys; every one of them serves.
     pub fn start(names: &[String]) -> Self {
         let now = dir::now();
         let corpora = Corpora::load(now);
         let misp = corpora.serve();
         let dir = Dir::new("");
         config(&dir, ENCRYPTION_KEY, SALT, "");
-        let site = |name: &str, publish: &str| {
-            let (url, key) = (misp.url(), corpus::key(name));
-            format!("{LIKE_RECORDED}mispUrl: \"{url}\"\nmispAuthKey: {key}\nrefresh: 1h\n{publish}")
-        };
+        let site = |publish: &str| format!("{LIKE_RECORDED}mispUrl: \"{}\"\nrefresh: 1h\n{publish}", misp.url());
         let formats: Vec<&str> = cratos::render::FORMATS.iter().map(|format| format.name).collect();
         let everything =
             |feeds: &str| format!("publish:\n  feeds: {feeds}\n  ages: [10y]\n  formats: [{}]\n", formats.join(", "));
-        dir.site("127.0.0.1", &site("main", &everything(ALL_FEEDS)));
-        dir.site("misp.example.net", &site("main", &everything("[any]")));
-        // What the recorded requests of these keys are about.
-        let types = "  types: [ipv4ext, ipv4, ipv6, cidr4, url, file-md5, mutex, vulnerability]\n";
-        for name in names {
-            dir.site(&host(name), &site(name, &format!("{}{types}", everything("[any]"))));
-        }
+        dir.site(SITE, &site(&everything("[any]")));
+        dir.site("misp.example.net", &site(&everything("[any]")));
         let server = Server::start(&dir);
         let served = Self { server, dir, misp, corpora, now };
-        let sites = names.iter().filter(|name| !["e403", "unknownkey"].contains(&name.as_str())).map(|name| host(name));
-        for site in ["127.0.0.1".to_owned(), "misp.example.net".to_owned()].into_iter().chain(sites) {
-            served.wait(&site);
+        for name in names.iter().filter(|name| !REFUSED.contains(&name.as_str())) {
+            served.wait(SITE, name);
         }
+        served.wait(SITE, "main");
+        served.wait("misp.example.net", "main");
         served
     }
 
-    fn wait(&self, site: &str) {
-        let name = site.strip_prefix("key-").and_then(|rest| rest.strip_suffix(".example.net")).unwrap_or("main");
+    fn wait(&self, site: &str, name: &str) {
         let token = token(site, name);
-        wait_for(&format!("list of {site}"), Duration::from_secs(60), || {
+        wait_for(&format!("list of {site} for {name}"), Duration::from_secs(60), || {
             let mut client = http::Client::new(self.server.port);
             client.get("/v1/feed/any/type/ipv4/age/10y/output/txt", &[("token", &token)]).status == 200
         });
+    }
+
+    /// The view of a key that was learned.
+    pub fn view(&self, name: &str) -> String {
+        let records = SiteKeys::new(&self.dir.path().join("state"), SITE).read().unwrap();
+        let id = short_id(&Secret::new(corpus::key(name)));
+        records.into_iter().find(|record| record.id == id).unwrap_or_else(|| panic!("{name} was not learned")).view
     }
 
     /// What a key sees.
@@ -92,11 +100,6 @@ pub fn warm(port: u16, targets: &[&str], token: &str) {
             });
         }
     });
-}
-
-/// The site that stands in for a key other than `main`.
-pub fn host(name: &str) -> String {
-    format!("key-{name}.example.net")
 }
 
 /// A token of the recorded keys.
