@@ -79,7 +79,7 @@ impl Claims {
         let &[proto, port, host, key, expires] = fields.as_slice() else { return Err(TokenError::Fields) };
         let good = matches!(proto, "http" | "https") && is_host(host) && is_auth_key(key) && is_date_shape(expires);
         let port = read_port(port).filter(|_| good).ok_or(TokenError::Fields)?;
-        let expires = expires.parse::<Date>().map_err(|_| TokenError::Date)?;
+        let expires = read_date(expires)?;
         Ok(Self { proto: proto.into(), port, host: host.into(), key: Secret::new(key), expires })
     }
 
@@ -90,7 +90,7 @@ impl Claims {
 }
 
 /// A port as a token carries it: 1 to 65535 without leading zeros.
-fn read_port(text: &str) -> Option<u16> {
+pub fn read_port(text: &str) -> Option<u16> {
     let digits = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
@@ -103,6 +103,11 @@ pub fn is_host(text: &str) -> bool {
 /// A MISP automation key as a token carries it: 40 to 72 letters and digits.
 pub fn is_auth_key(text: &str) -> bool {
     (40..=72).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A date as a token carries it: [`TokenError::Fields`] if its shape is wrong, [`TokenError::Date`] if there is no such day.
+pub fn read_date(text: &str) -> Result<Date, TokenError> {
+    if is_date_shape(text) { text.parse().map_err(|_| TokenError::Date) } else { Err(TokenError::Fields) }
 }
 
 /// `YYYY-MM-DD` of the years 1900 to 2099, months 01-12 and days 01-31.

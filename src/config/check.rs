@@ -101,6 +101,7 @@ fn config(
         access_log: global.access_log,
         timezone: global.timezone.clone(),
         sites: access,
+        feeds: sites::common_feeds(),
         types: TYPES.iter().map(|data_type| data_type.name).collect(),
         ages: AGES.iter().map(|age| age.name).collect(),
         formats: FORMATS.iter().map(form).collect(),
@@ -120,7 +121,8 @@ fn config(
 
 /// A format, as far as serving needs to know it.
 fn form(format: &Format) -> Form {
-    Form { name: format.name, extension: format.extension, vendor: format.vendor, types: format.types }
+    let Format { name, extension, content_type, vendor, types, .. } = *format;
+    Form { name, extension, content_type, vendor, types }
 }
 
 /// What only `config.yaml` says.

@@ -201,6 +201,11 @@ fn check_custom_name(section: &mut Section<'_>, name: &Item) {
     }
 }
 
+/// Feeds that exist in URLs at every site, in the order of error texts.
+pub fn common_feeds() -> Vec<&'static str> {
+    TAG_FEEDS.into_iter().chain(CUSTOM).chain([ANY, FORTY_TWO]).collect()
+}
+
 /// Feed names in the order of error texts, and those of them that are not defined.
 fn feed_names(rules: &Rules) -> (Vec<String>, Vec<String>) {
     let defined: Vec<&str> = rules.feeds.iter().map(|feed| &*feed.name).collect();

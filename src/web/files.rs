@@ -20,9 +20,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
-use super::Settings;
 use super::access_log::AccessLog;
+use super::asset::Asset;
 use super::conditional::{self, Validators};
+use super::{Settings, openapi};
 use crate::demand::Demand;
 use crate::demand::knock::Door;
 use crate::snapshot::layout;
@@ -195,6 +196,8 @@ fn open(path: &Path, size: u64, start: u64, length: u64) -> io::Result<Source> {
 #[derive(Debug)]
 pub struct Front {
     settings: ArcSwap<Settings>,
+    /// Made from the settings.
+    description: ArcSwap<Asset>,
     tables: ArcSwap<HashMap<ViewId, Arc<Table>>>,
     tokens: Opener,
     log: ArcSwapOption<AccessLog>,
@@ -215,6 +218,7 @@ impl Front {
     ) -> Self {
         let log = settings.access_log.clone().and_then(AccessLog::start).map(Arc::new);
         Self {
+            description: ArcSwap::from_pointee(openapi::description(&settings, &[])),
             settings: ArcSwap::from_pointee(settings),
             tables: ArcSwap::default(),
             tokens: Opener::new(keys),
@@ -252,6 +256,7 @@ impl Front {
         if self.log().map(|log| log.settings().clone()) != settings.access_log {
             self.log.store(settings.access_log.clone().and_then(AccessLog::start).map(Arc::new));
         }
+        self.description.store(Arc::new(openapi::description(&settings, &[])));
         self.settings.store(Arc::new(settings));
     }
 
@@ -263,6 +268,11 @@ impl Front {
     /// The settings now.
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// The description of the interface, as everybody may see it.
+    pub fn description(&self) -> Arc<Asset> {
+        self.description.load_full()
     }
 
     /// The table of a view now.

@@ -62,6 +62,12 @@ impl Refusal {
         self
     }
 
+    /// Its text, if it has one; a 422 has a list instead.
+    pub fn detail(&self) -> Option<String> {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
+        body.get("detail")?.as_str().map(str::to_owned)
+    }
+
     /// As it is sent.
     pub fn into_response(self) -> Response<Body> {
         let mut response = Response::new(files::whole(self.body));

@@ -24,7 +24,7 @@ use super::params::{self, List, Words};
 use super::route::{self, FeedPath, Route};
 use super::views::{self, preparing};
 use super::{Settings, SiteSettings};
-use super::{favicon, health, issue, log_line, mapping};
+use super::{favicon, health, issue, log_line, mapping, pages};
 use crate::demand::Answer;
 use crate::expiry;
 use crate::view::ViewId;
@@ -41,6 +41,7 @@ pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr
         Route::Root if has_empty_host(request) => {
             Refusal::new(StatusCode::BAD_REQUEST, "Invalid Host header").into_response()
         }
+        Route::Root if pages::prefers_html(&request.headers) => pages::start(),
         Route::Root => health::root(&client, &request.headers, now),
         Route::Robots => health::robots(),
         Route::Status => health::status(front, &settings, request, &client, now),
@@ -53,6 +54,7 @@ pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr
             let issued = issue::issue(front, &settings, request, body, &client, now);
             issued.await.unwrap_or_else(Refusal::into_response)
         }
+        Route::Page(page) => pages::answer(front, &settings, request, body, &client, &page, now).await,
         Route::Feed(path) => {
             feed(front, &settings, request, &client, &path, now).await.unwrap_or_else(Refusal::into_response)
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, USER_AGENT, VARY};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use jiff::Timestamp;
@@ -46,14 +46,17 @@ struct Status {
 
 /// `/`: the program and how it sees the client.
 pub fn root(client: &Client, headers: &HeaderMap, now: Timestamp) -> Response<Body> {
-    json(&Root {
+    let mut response = json(&Root {
         message: concat!("Cratos v.", env!("CARGO_PKG_VERSION"), ", feed publisher for MISP"),
         ip: client.to_string(),
         user_agent: headers.get(USER_AGENT).map(latin1),
         timestamp: now.as_second(),
         date_time: now.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         repository: REPOSITORY,
-    })
+    });
+    // A browser gets a page instead.
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    response
 }
 
 /// `/robots.txt`: nothing here is for search engines.

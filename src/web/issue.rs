@@ -1,4 +1,5 @@
-//! The story of a new token: who asks, for what, may they. In: `POST /v1/generate_token_json`. Out: the token, or a refusal.
+//! The story of a new token: who asks, for what, may they. In: `POST /v1/generate_token_json`, or the fields of the form. Out: the
+//! token, or a refusal.
 //!
 //! Invariants: a body is bounded in size and time; with `token_issuance: allowed_ips` a token goes to addresses that may read
 //! its site and to nobody else; the MISP is not asked; neither token nor key is logged.
@@ -11,12 +12,14 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Serialize;
 
 use super::client_ip::Client;
 use super::files::{self, Body, Front};
 use super::guard::{self, Refusal};
 use super::{Issuance, Settings, SiteAccess, issue_body, log_line};
+use crate::secret::Secret;
 use crate::token::Claims;
 
 /// Bytes of a body; five members need a few hundred.
@@ -29,7 +32,7 @@ const RETRY: u64 = 60;
 #[derive(Serialize)]
 struct Issued<'a> {
     #[serde(rename = "MISP")]
-    misp: String,
+    misp: &'a str,
     validity: String,
     token: &'a str,
     /// Whether the MISP knows the key; left out where nobody would ask it.
@@ -37,7 +40,22 @@ struct Issued<'a> {
     verified: Option<bool>,
 }
 
-/// Makes a token.
+/// A new token and what is said about it.
+#[derive(Debug)]
+pub struct Made {
+    /// Its text.
+    pub token: Secret,
+    /// Lower-case hex SHA-256; the first eight digits are the short id.
+    pub hash: String,
+    /// Where its MISP is.
+    pub misp: String,
+    /// First day on which it is refused.
+    pub expires: Date,
+    /// Whether the MISP knows the key; `None` where nobody would ask it.
+    pub verified: Option<bool>,
+}
+
+/// Answers `/v1/generate_token_json`.
 pub async fn issue(
     front: &Front,
     settings: &Settings,
@@ -49,25 +67,38 @@ pub async fn issue(
     check_anywhere(settings, client)?;
     let body = read(body).await?;
     let claims = issue_body::read(&request.headers, &body)?;
-    check_site(settings, &claims, client)?;
+    let made = make(front, settings, &claims, client, now)?;
+    answer(&Issued {
+        misp: &made.misp,
+        validity: made.expires.to_string(),
+        token: made.token.reveal(),
+        verified: made.verified,
+    })
+}
+
+/// Makes a token, if this client may have one for that site. Every maker ends here.
+pub fn make(
+    front: &Front,
+    settings: &Settings,
+    claims: &Claims,
+    client: &Client,
+    now: Timestamp,
+) -> Result<Made, Refusal> {
+    check_site(settings, claims, client)?;
     let no_random = |_| Refusal::unavailable("The system gives no random bytes.", RETRY);
-    let token = front.tokens().keys().mint(&claims, now.as_second().unsigned_abs()).map_err(no_random)?;
+    let token = front.tokens().keys().mint(claims, now.as_second().unsigned_abs()).map_err(no_random)?;
     let opened = front.tokens().keys().open(token.reveal()).map_err(|error| {
         tracing::error!(%error, "a new token does not open");
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "The token could not be made.")
     })?;
     let (site, expires, id) = (&claims.host, claims.expires, opened.short_id());
     tracing::info!(site, %expires, id, client = log_line::client(client), "made a token");
-    answer(&Issued {
-        misp: url(&claims),
-        validity: claims.expires.to_string(),
-        token: token.reveal(),
-        verified: (settings.issuance != Issuance::Open).then_some(false),
-    })
+    let verified = (settings.issuance != Issuance::Open).then_some(false);
+    Ok(Made { token, hash: opened.hash, misp: url(claims), expires, verified })
 }
 
 /// Refuses who would be refused whatever the body says, before it is read.
-fn check_anywhere(settings: &Settings, client: &Client) -> Result<(), Refusal> {
+pub fn check_anywhere(settings: &Settings, client: &Client) -> Result<(), Refusal> {
     match settings.issuance {
         Issuance::Open => return Ok(()),
         Issuance::Off => return Err(forbidden("This server makes no tokens (token_issuance: off).")),
@@ -105,7 +136,8 @@ fn forbidden(detail: &str) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, detail)
 }
 
-async fn read(body: Incoming) -> Result<bytes::Bytes, Refusal> {
+/// The body of a request, bounded in size and time.
+pub async fn read(body: Incoming) -> Result<bytes::Bytes, Refusal> {
     let reading = tokio::time::timeout(MAX_TIME, Limited::new(body, MAX_BODY).collect());
     match reading.await {
         Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "The body did not come in time.")),

@@ -17,12 +17,16 @@
 //! | [`mapping`] | `/v1/feedmapping` |
 //! | [`favicon`] | `/favicon.ico` |
 //! | [`issue`], [`issue_body`], [`issue_date`] | `/v1/generate_token_json`: who may, what is asked for, until when |
+//! | [`pages`] | what people see: form, help, start page, and what these load |
+//! | [`openapi`] | `/openapi.json`: every URL, described |
+//! | [`asset`] | a body that is part of the program → 200, 206, 304, 412, 416 |
 //! | [`log_line`], [`logged`], [`access_log`] | one line per request, without secrets: its text, its moment, its file |
 //!
 //! Invariants: never fetches, never renders, never joins a URL to a path; never 200 for an error and never HTML on a feed
 //! URL; 401 and 403 only when this request's token or address is wrong.
 
 pub mod access_log;
+pub mod asset;
 pub mod client_ip;
 pub mod conditional;
 pub mod favicon;
@@ -36,7 +40,9 @@ pub mod issue_date;
 pub mod log_line;
 pub mod logged;
 pub mod mapping;
+pub mod openapi;
 pub mod organisation;
+pub mod pages;
 pub mod params;
 pub mod route;
 pub mod server;
@@ -74,6 +80,8 @@ pub struct Settings {
     pub timezone: jiff::tz::TimeZone,
     /// Site name → what applies there.
     pub sites: HashMap<String, SiteAccess>,
+    /// Feeds that every site knows, defined there or not, in the order of error texts.
+    pub feeds: Vec<&'static str>,
     /// Data types that can be asked for, in the order of error texts.
     pub types: Vec<&'static str>,
     /// Ages that can be asked for, in the order of error texts.
@@ -89,13 +97,15 @@ pub struct Form {
     pub name: &'static str,
     /// Of its files.
     pub extension: &'static str,
+    /// With its character set.
+    pub content_type: &'static str,
     /// At `/v1/vendor`, not at `/output`.
     pub vendor: bool,
     /// The data types it takes; `None`: all.
     pub types: Option<&'static [&'static str]>,
 }
 
-/// Who is given tokens by `/v1/generate_token_json`.
+/// Who is given tokens by `/v1/generate_token_json` and the form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Issuance {
     /// Addresses that may read the site, for tokens of that site.

@@ -186,10 +186,10 @@ mod tests {
     use super::*;
 
     const FORMATS: [Form; 4] = [
-        Form { name: "txt", extension: "txt", vendor: false, types: None },
-        Form { name: "yaml", extension: "yml", vendor: false, types: None },
-        Form { name: "wall", extension: "wall.txt", vendor: true, types: None },
-        Form { name: "proxy", extension: "proxy.txt", vendor: true, types: Some(&["url"]) },
+        Form { name: "txt", extension: "txt", content_type: "text/plain", vendor: false, types: None },
+        Form { name: "yaml", extension: "yml", content_type: "text/plain", vendor: false, types: None },
+        Form { name: "wall", extension: "wall.txt", content_type: "text/plain", vendor: true, types: None },
+        Form { name: "proxy", extension: "proxy.txt", content_type: "text/plain", vendor: true, types: Some(&["url"]) },
     ];
 
     fn ask(feed: &str, format: &str, query: &str) -> Result<List, String> {

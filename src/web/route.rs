@@ -6,6 +6,8 @@
 use http::{Method, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::pages::Page;
+
 /// What need not be escaped in a path.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -59,6 +61,8 @@ pub enum Route {
     FeedMapping,
     /// `/v1/generate_token_json`.
     IssueToken,
+    /// A page, or what one loads.
+    Page(Page),
     /// `/v1/feed/…`, `/v1/vendor/…`, `/v1/uuid/…`.
     Feed(FeedPath),
     /// `/v1/clear_cache/feed/…`.
@@ -91,8 +95,13 @@ pub fn route(method: &Method, uri: &Uri) -> Route {
     match find(&path) {
         Some(route) => {
             let methods = route.methods();
-            if methods.split(", ").any(|name| name == method.as_str()) { route } else { Route::NotAllowed(methods) }
+            // The form's own POST is not named in an answer to other methods, as recorded.
+            let posted = *method == Method::POST && route == Route::Page(Page::Form);
+            let known = posted || methods.split(", ").any(|name| name == method.as_str());
+            if known { route } else { Route::NotAllowed(methods) }
         }
+        // A folder is named with its slash; there is nothing to see in it.
+        None if path == "/static" => Route::Redirect(location("/static/", uri.query())),
         None => {
             let shorter = path.trim_end_matches('/');
             if shorter.len() < path.len() && find(shorter).is_some() {
@@ -112,7 +121,14 @@ fn find(path: &str) -> Option<Route> {
         "/v1/status" => return Some(Route::Status),
         "/v1/feedmapping" => return Some(Route::FeedMapping),
         "/v1/generate_token_json" => return Some(Route::IssueToken),
+        "/v1/generate_token_form" => return Some(Route::Page(Page::Form)),
+        "/v1/help" => return Some(Route::Page(Page::Help)),
+        "/redoc" => return Some(Route::Page(Page::Redoc)),
+        "/openapi.json" | "/v1/openapi.json" => return Some(Route::Page(Page::OpenApi)),
         _ => {}
+    }
+    if let Some(name) = path.strip_prefix("/static/").filter(|name| !name.is_empty()) {
+        return Some(Route::Page(Page::Static(name.to_owned())));
     }
     let path = path.strip_prefix("/v1/")?;
     let (path, clears) = path.strip_prefix("clear_cache/").map_or((path, false), |path| (path, true));
