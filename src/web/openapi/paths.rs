@@ -245,7 +245,7 @@ fn clear_cache() -> Path {
     let parameters = [FEED, TYPE, AGE, FORMAT].map(|(name, words)| parameter(name, schema(words)));
     (
         "/v1/clear_cache/feed/{feedName}/type/{dataType}/age/{dataAge}/output/{returnedDataType}",
-        json!({"delete": operation("Lists", "clearCache", "Nothing to clear", json!({
+        json!({"delete": operation("Server", "clearCache", "Nothing to clear", json!({
             "description": "Answered for programs that ask for it: lists are made ahead of time, so there is no cache.",
             "security": security(),
             "parameters": parameters,

@@ -45,6 +45,8 @@ pub enum Body {
     Any,
 }
 
+/// The form that makes tokens.
+const FORM: &str = "/v1/generate_token_form";
 /// Scenarios with a malformed attribute, or one with members nobody needs that are odd.
 const D20: [&str; 11] = [
     "novalue",
@@ -122,6 +124,10 @@ impl Row {
                 let body = Body::Exact("{\"detail\":\"Failed decryption of config token\"}".into());
                 Expected { ids: vec!["D17"], status: 403, headers: vec![json()], body }
             }
+            ("POST", 200) if path == FORM && self.refused_form().is_some() => {
+                let headers = vec![("content-type", Some("text/html; charset=utf-8".to_owned()))];
+                Expected { ids: self.refused_form().into_iter().collect(), status: 422, headers, body: Body::Any }
+            }
             (_, 200) if self.response.body.is_none() => Expected { ids: vec!["D36"], ..equal },
             (_, 422) => self.enumerations(equal)?,
             ("GET", _) if Wanted::read(&self.request.target).is_some() && !matches!(status, 401 | 403) => {
@@ -129,6 +135,24 @@ impl Row {
             }
             _ => equal,
         })
+    }
+
+    /// A form with a field that Python answered with an error text in the place of the token, or should have.
+    fn refused_form(&self) -> Option<Id> {
+        let field = self.id.strip_prefix("token form: ")?;
+        match field {
+            "port=abc" | "proto=ftp" | "expire=2030-1-1" | "domain=<script>alert(1)</script>" => Some("D21"),
+            _ if field == format!("auth={}", "a".repeat(39)) => Some("D21"),
+            "proto=HTTPS" => Some("D17"),
+            "expire=2030-02-30" => Some("D34"),
+            _ => None,
+        }
+    }
+
+    /// Sends another tag in If-None-Match.
+    pub fn tag(&mut self, etag: &str) {
+        let headers = self.request.headers.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case("if-none-match"));
+        headers.for_each(|(_, value)| value.replace_range(.., etag));
     }
 
     /// A good URL of a list and a good token.

@@ -51,7 +51,7 @@ impl Served {
         let corpora = Corpora::load(now);
         let misp = corpora.serve();
         let dir = Dir::new("");
-        config(&dir, ENCRYPTION_KEY, SALT, "");
+        config(&dir, ENCRYPTION_KEY, SALT, "token_issuance: open\n");
         let site = |publish: &str| format!("{LIKE_RECORDED}mispUrl: \"{}\"\nrefresh: 1h\n{publish}", misp.url());
         let formats: Vec<&str> = cratos::render::FORMATS.iter().map(|format| format.name).collect();
         let everything =
