@@ -2,7 +2,7 @@
 //! token, or a refusal.
 //!
 //! Invariants: a body is bounded in size and time; with `token_issuance: allowed_ips` a token goes to addresses that may read
-//! its site and to nobody else; the MISP is not asked; neither token nor key is logged.
+//! its site and to nobody else; neither token nor key is logged.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::client_ip::Client;
 use super::files::{self, Body, Front};
 use super::guard::{self, Refusal};
-use super::{Issuance, Settings, SiteAccess, issue_body, log_line};
+use super::{Issuance, Settings, SiteAccess, issue_body, log_line, verify};
 use crate::secret::Secret;
 use crate::token::Claims;
 
@@ -67,7 +67,7 @@ pub async fn issue(
     check_anywhere(settings, client)?;
     let body = read(body).await?;
     let claims = issue_body::read(&request.headers, &body)?;
-    let made = make(front, settings, &claims, client, now)?;
+    let made = make(front, settings, &claims, client, now).await?;
     answer(&Issued {
         misp: &made.misp,
         validity: made.expires.to_string(),
@@ -76,8 +76,8 @@ pub async fn issue(
     })
 }
 
-/// Makes a token, if this client may have one for that site. Every maker ends here.
-pub fn make(
+/// Makes a token, if this client may have one for that site, and the MISP does not refuse its key. Every maker ends here.
+pub async fn make(
     front: &Front,
     settings: &Settings,
     claims: &Claims,
@@ -85,6 +85,7 @@ pub fn make(
     now: Timestamp,
 ) -> Result<Made, Refusal> {
     check_site(settings, claims, client)?;
+    let verified = verify::verify(front, settings, claims, now).await?;
     let no_random = |_| Refusal::unavailable("The system gives no random bytes.", RETRY);
     let token = front.tokens().keys().mint(claims, now.as_second().unsigned_abs()).map_err(no_random)?;
     let opened = front.tokens().keys().open(token.reveal()).map_err(|error| {
@@ -93,7 +94,6 @@ pub fn make(
     })?;
     let (site, expires, id) = (&claims.host, claims.expires, opened.short_id());
     tracing::info!(site, %expires, id, client = log_line::client(client), "made a token");
-    let verified = (settings.issuance != Issuance::Open).then_some(false);
     Ok(Made { token, hash: opened.hash, misp: url(claims), expires, verified })
 }
 

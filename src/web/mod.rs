@@ -20,6 +20,7 @@
 //! | [`pages`] | what people see: form, help, start page, and what these load |
 //! | [`openapi`] | `/openapi.json`: every URL, described |
 //! | [`asset`] | a body that is part of the program → 200, 206, 304, 412, 416 |
+//! | [`verify`] | whether a MISP knows the key of a new token |
 //! | [`log_line`], [`logged`], [`access_log`] | one line per request, without secrets: its text, its moment, its file |
 //!
 //! Invariants: never fetches, never renders, never joins a URL to a path; never 200 for an error and never HTML on a feed
@@ -46,6 +47,7 @@ pub mod pages;
 pub mod params;
 pub mod route;
 pub mod server;
+pub mod verify;
 pub mod views;
 
 use std::collections::HashMap;

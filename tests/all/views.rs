@@ -315,3 +315,30 @@ fn nothing_crosses_over_during_refreshes() {
         assert!(!list.contains("198.51.100."), "{}", version.path().display());
     }
 }
+
+/// `POST /v1/generate_token_json`: status and body.
+fn make_token(server: &Server, key: &str) -> (u16, String) {
+    let body = format!(r#"{{"proto":"https","port":443,"domain":"{SITE}","auth":"{key}","expire":"2099-12-31"}}"#);
+    let head =
+        "POST /v1/generate_token_json HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nConnection: close\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let answer = http::exchange(server.port, request.as_bytes(), false);
+    (answer.status, answer.text())
+}
+
+#[test]
+fn a_key_is_tried_before_a_token_is_handed_out() {
+    let misp = Misp::of(world());
+    let dir = installation(&misp, "");
+    let server = Server::start(&dir);
+    let (status, body) = make_token(&server, READER_KEY);
+    assert!(status == 200 && body.contains(r#""verified":true"#), "{status} {body}");
+    let token: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_list(&get(&server, LIST, token["token"].as_str().unwrap()), "192.0.2.1");
+    let (status, body) = make_token(&server, UNKNOWN_KEY);
+    assert!(status == 422 && body.contains("does not accept"), "{status} {body}");
+    drop(misp);
+    let (status, body) = make_token(&server, "AnotherKey1AnotherKey2AnotherKey3Another");
+    assert!(status == 200 && body.contains(r#""verified":false"#), "{status} {body}");
+    assert_no_key_in(server.log().as_bytes(), "the log");
+}

@@ -85,7 +85,7 @@ pub async fn submitted(
     let today = today(settings, now);
     match fields.claims() {
         Ok(claims) => {
-            let made = issue::make(front, settings, &claims, client, now)?;
+            let made = issue::make(front, settings, &claims, client, now).await?;
             Ok(token(settings, &request.headers, &made, &claims.host, today))
         }
         Err(mistakes) => {
