@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{self, Config, SiteState};
+use crate::config::{self, Config, ConfigErrors, SiteState};
 use crate::demand::Demand;
 use crate::demand::knock::Door;
+use crate::last_good::LastGood;
 use crate::learned::Learned;
 use crate::schedule::{Inbox, Schedule, Shared};
 use crate::snapshot::manifest;
@@ -29,6 +30,9 @@ use crate::web::server;
 
 /// Longest wait for the last lines of the access log.
 const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// Mistakes of one site file on the status page; the log has all.
+const MAX_SHOWN: usize = 20;
 
 /// Why serving could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +58,7 @@ pub enum DaemonError {
 
 /// Serves until `stop`. `ready` is told the address once requests are answered.
 pub async fn serve(
-    config: Config,
+    mut config: Config,
     ready: Option<oneshot::Sender<SocketAddr>>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), DaemonError> {
@@ -62,12 +66,14 @@ pub async fn serve(
     // Watched from the first moment: a file that changes while everything is built must not be missed.
     let changes = Changes::watch(&config);
     config.notes.iter().for_each(|note| tracing::info!("{note}"));
+    let keys = token_keys(&config).await?;
+    let sealer = keys.sealer();
+    let last_good = Arc::new(LastGood::new(config.state_dir.clone(), Arc::clone(&sealer)));
+    last_good.settle(&mut config, None);
     let config = Arc::new(config);
     let board = Arc::new(Board::default());
     let (demand, wishes) = Demand::new();
     let demand = Arc::new(demand);
-    let keys = token_keys(&config).await?;
-    let sealer = keys.sealer();
     let keyring = Keyring::new().map_err(|_| DaemonError::Serve(std::io::Error::other("no random bytes")))?;
     let (keyring, (door, knocks)) = (Arc::new(keyring), Door::new());
     let learned = Learned::new(&config.state_dir, Arc::clone(&sealer), Arc::clone(&keyring));
@@ -76,7 +82,7 @@ pub async fn serve(
     let address = config.web.listen;
     let listener =
         tokio::net::TcpListener::bind(address).await.map_err(|cause| DaemonError::Bind { address, cause })?;
-    show_broken(&config, &board);
+    show_mistakes(&config, &board);
     let shared = shared(&front, board.clone(), demand, keyring);
     let schedule = {
         let config = Arc::clone(&config);
@@ -93,7 +99,8 @@ pub async fn serve(
     let (newer, configs) = mpsc::channel(4);
     let inbox = Inbox { wishes, knocks, configs };
     let mut publishing = tokio::spawn(schedule.run(inbox, until(stopped.clone())));
-    let reloading = tokio::spawn(reload(config, changes, front.clone(), board, newer, until(stopped.clone())));
+    let reloader = Reloader { running: config, last_good, front: front.clone(), board, newer };
+    let reloading = tokio::spawn(reloader.run(changes, until(stopped.clone())));
     let serving = server::serve(front.clone(), listener, until(stopped));
     tokio::pin!(serving, stop);
     let ended = tokio::select! {
@@ -149,11 +156,22 @@ fn shared(front: &Arc<Front>, board: Arc<Board>, demand: Arc<Demand>, keyring: A
     }
 }
 
-/// Sites whose files do not check stand on the board.
-fn show_broken(config: &Config, board: &Board) {
+/// Sites whose files do not check stand on the board, with their mistakes; those that were mended or removed do not.
+fn show_mistakes(config: &Config, board: &Board) {
+    for (view, status) in board.all() {
+        let is_broken = matches!(config.sites.get(view.site()), Some(SiteState::Broken(_)));
+        if status.state == State::Broken && !is_broken {
+            board.remove(&view);
+        } else if !status.kept.is_empty() && !config.kept.contains_key(view.site()) {
+            board.update(&view, |status| status.kept.clear());
+        }
+    }
     for (name, state) in &config.sites {
-        if let (Some(view), SiteState::Broken(mistakes)) = (ViewId::main(name), state) {
-            mistakes.iter().for_each(|mistake| tracing::error!(site = %name, "{mistake}"));
+        let Some(view) = ViewId::main(name) else { continue };
+        if let Some(mistakes) = config.kept.get(name) {
+            let kept = mistakes.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+            board.update(&view, |status| status.kept = kept);
+        } else if let SiteState::Broken(mistakes) = state {
             board.update(&view, |status| {
                 status.state = State::Broken;
                 status.last_error = mistakes.first().map(ToString::to_string);
@@ -196,52 +214,59 @@ impl Changes {
     }
 }
 
-/// Waits for changed files or SIGHUP and takes the new configuration over, if it checks.
-async fn reload(
-    mut running: Arc<Config>,
-    mut changes: Changes,
+/// Takes newer configurations over.
+struct Reloader {
+    running: Arc<Config>,
+    last_good: Arc<LastGood>,
     front: Arc<Front>,
     board: Arc<Board>,
     newer: mpsc::Sender<Arc<Config>>,
-    stop: impl Future<Output = ()>,
-) {
-    let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
-    tokio::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => return,
-            Some(()) = changes.signal.recv() => {}
-            Some(()) = hangup.recv() => {}
-        }
-        let dir = running.dir.clone();
-        match tokio::task::spawn_blocking(move || config::load(&dir)).await {
-            Ok(Ok(config)) => {
-                let config = Arc::new(keep_good_sites(config, &running));
-                front.configure(config.web.clone());
-                show_broken(&config, &board);
-                running = Arc::clone(&config);
-                tracing::info!("configuration taken over");
-                if newer.send(config).await.is_err() {
-                    return;
-                }
-            }
-            Ok(Err(errors)) => tracing::error!("the configuration has mistakes, the running one stays:\n{errors}"),
-            Err(error) => tracing::error!(%error, "reading the configuration failed, the running one stays"),
-        }
-    }
 }
 
-/// A site file that broke keeps its last good settings; every mistake is logged.
-fn keep_good_sites(mut config: Config, running: &Config) -> Config {
-    for (name, state) in &mut config.sites {
-        let (SiteState::Broken(mistakes), Some(SiteState::Good(good))) = (&*state, running.sites.get(name)) else {
-            continue;
-        };
-        mistakes.iter().for_each(|mistake| tracing::error!(site = %name, "kept as it was: {mistake}"));
-        if let Some(access) = running.web.sites.get(name) {
-            config.web.sites.insert(name.clone(), access.clone());
+impl Reloader {
+    /// Waits for changed files or SIGHUP and takes the new configuration over, if it checks.
+    async fn run(mut self, mut changes: Changes, stop: impl Future<Output = ()>) {
+        let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
+        tokio::pin!(stop);
+        self.keep().await;
+        loop {
+            tokio::select! {
+                () = &mut stop => return,
+                Some(()) = changes.signal.recv() => {}
+                Some(()) = hangup.recv() => {}
+            }
+            let (running, last_good) = (Arc::clone(&self.running), Arc::clone(&self.last_good));
+            let load = move || {
+                let mut config = config::load(&running.dir)?;
+                last_good.settle(&mut config, Some(&running));
+                Ok::<_, ConfigErrors>(config)
+            };
+            match tokio::task::spawn_blocking(load).await {
+                Ok(Ok(config)) => {
+                    if self.take_over(Arc::new(config)).await.is_err() {
+                        return;
+                    }
+                    self.keep().await;
+                }
+                Ok(Err(errors)) => tracing::error!("the configuration has mistakes, the running one stays:\n{errors}"),
+                Err(error) => tracing::error!(%error, "reading the configuration failed, the running one stays"),
+            }
         }
-        *state = SiteState::Good(good.clone());
     }
-    config
+
+    /// Err: nobody schedules any more.
+    async fn take_over(&mut self, config: Arc<Config>) -> Result<(), mpsc::error::SendError<Arc<Config>>> {
+        self.front.configure(config.web.clone());
+        show_mistakes(&config, &self.board);
+        self.running = Arc::clone(&config);
+        tracing::info!("configuration taken over");
+        self.newer.send(config).await
+    }
+
+    /// Takes effect first, is kept for a restart then: syncing to a disk is slow.
+    async fn keep(&self) {
+        let (running, last_good) = (Arc::clone(&self.running), Arc::clone(&self.last_good));
+        // Err: it panicked, which the panic hook has said.
+        let _ = tokio::task::spawn_blocking(move || last_good.keep(&running)).await;
+    }
 }

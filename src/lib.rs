@@ -18,7 +18,7 @@
 //!
 //! The loose files drive the road: [`refresh`] does one view once and is the only place that names all four middle stages;
 //! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands; [`probe`] is what
-//! they ask a MISP outside of a refresh; [`learned`] keeps the keys that tokens bring. [`view`], [`secret`], [`token`], [`demand`], [`status`], [`expiry`], [`state`] and
+//! they ask a MISP outside of a refresh; [`learned`] keeps the keys that tokens bring, [`last_good`] the site files that checked. [`view`], [`secret`], [`token`], [`demand`], [`status`], [`expiry`], [`state`] and
 //! [`orders`] are what several of them name.
 //!
 //! A newcomer reads `refresh/mod.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
@@ -45,6 +45,7 @@ pub mod demand;
 pub mod expiry;
 pub mod fetch;
 pub mod index;
+pub mod last_good;
 pub mod learned;
 pub mod orders;
 pub mod probe;

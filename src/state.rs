@@ -5,6 +5,7 @@
 //! ├── lock                                flock(2): one process per folder; holds the pid
 //! └── misp.example.net/
 //!     ├── keys.json                       learned keys, sealed (keys.rs)
+//!     ├── site.sealed                     the last site file that checked, sealed (site_file.rs)
 //!     ├── main.mirror                     everything known of the view (index/mirror.rs)
 //!     ├── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
 //!     └── user-7.mirror, user-7.json      the same of a learned view
@@ -15,6 +16,7 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that writes below state_dir")]
 
 pub mod keys;
+pub mod site_file;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -23,9 +23,11 @@ pub enum State {
     Starting,
     /// Something that came is not published until it is confirmed.
     Held,
+    /// The site file does not check; its last good settings count.
+    Kept,
     /// The last refresh failed or is overdue; what was published before is served.
     Failing,
-    /// The site file does not check.
+    /// The site file does not check, and no good one is known.
     Broken,
 }
 
@@ -54,6 +56,8 @@ pub struct ViewStatus {
     pub next: Option<i64>,
     /// What is not published until it is confirmed, and since when (Unix seconds).
     pub held: BTreeMap<String, Held>,
+    /// Mistakes of the site file, whose last good settings count; never with a secret.
+    pub kept: Vec<String>,
     /// What ends soon: a key, a certificate, a token by its short id; and when (Unix seconds).
     pub ending: BTreeMap<String, i64>,
 }
@@ -81,8 +85,21 @@ impl Default for ViewStatus {
             entries: 0,
             next: None,
             held: BTreeMap::new(),
+            kept: Vec::new(),
             ending: BTreeMap::new(),
         }
+    }
+}
+
+impl ViewStatus {
+    /// As it is shown: a view with a broken site file is not simply fine, however its refreshes end.
+    pub fn shown(mut self) -> Self {
+        self.state = self.word();
+        self
+    }
+
+    fn word(&self) -> State {
+        if self.kept.is_empty() { self.state } else { self.state.max(State::Kept) }
     }
 }
 
@@ -133,7 +150,7 @@ impl Board {
     /// The worst state of all views.
     pub fn overall(&self) -> State {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
-        views.values().map(|view| view.state).max().unwrap_or(State::Ok)
+        views.values().map(ViewStatus::word).max().unwrap_or(State::Ok)
     }
 
     /// Notes when `what` of a view ends, as often as it is seen (both in Unix seconds). Within [`expiry::NEAR`] it shows in

@@ -55,7 +55,7 @@ pub(crate) fn site_file(
         return Err(Failure::Usage(format!("{place} holds no MISP key (40 to 72 letters and digits, nothing else)")));
     }
     let text = text(url, &key, tag, args.cert_sha256.as_deref());
-    let site = check::site_from_text(dir, &name, &text).map_err(Failure::Config)?;
+    let site = check::site_from_text(dir, &name, &text).map_err(Failure::Config)?.site;
     let Source::Misp(source) = &site.source else { return Err(Failure::failed("the site would not read a MISP")) };
     let answer = super::runtime()?.block_on(online::ask(source, &site.rules));
     answer.print(&name)?;
@@ -124,7 +124,7 @@ mod tests {
         let key = Secret::new("k".repeat(40));
         let pin = "AB".repeat(32);
         let text = text("https://misp.example.net/", &key, "tlp\": x", Some(&pin));
-        let site = check::site_from_text(folder.path(), "misp.example.net", &text).unwrap();
+        let site = check::site_from_text(folder.path(), "misp.example.net", &text).unwrap().site;
         let Source::Misp(source) = &site.source else { panic!("{:?}", site.source) };
         assert_eq!((&*source.url, source.trust.pin), ("https://misp.example.net", Some([0xab; 32])));
         assert!(source.key.same_as(&key) && source.trust.verify);

@@ -15,8 +15,8 @@ use super::mistake::{ConfigErrors, Mistake};
 use super::section::Section;
 use super::serving;
 use super::settings::{self, Common};
-use super::sites::{self, Shared};
-use super::{Config, Site, SiteState};
+use super::sites::{self, Checked, Shared};
+use super::{Config, Good, SiteState};
 use crate::index::{AGES, ANY, FORTY_TWO, TAG_FEEDS, TYPES, TypeRule};
 use crate::render::{FORMATS, Format};
 use crate::secret::Secret;
@@ -37,12 +37,12 @@ pub fn load(dir: &Path) -> Result<Config, ConfigErrors> {
     let (global, common) = global(dir, &mut mistakes, &mut notes);
     let types = mappings(dir, &mut mistakes, &mut notes);
     let shared = Shared { dir, common: &common, types: &types };
-    let (states, access) = all_sites(&shared, &mut notes);
-    note_unknown_feeds(&common, &states, &mut notes);
+    let sites = all_sites(&shared, &mut notes);
+    note_unknown_feeds(&common, &sites.states, &mut notes);
     match global {
-        Some(global) if mistakes.is_empty() => Ok(config(dir, global, states, access, notes)),
+        Some(global) if mistakes.is_empty() => Ok(config(dir, global, sites, notes)),
         _ => {
-            mistakes.extend(broken(&states));
+            mistakes.extend(broken(&sites.states));
             Err(ConfigErrors(mistakes))
         }
     }
@@ -50,7 +50,7 @@ pub fn load(dir: &Path) -> Result<Config, ConfigErrors> {
 
 /// One site from the text of its file, which need not exist yet. What `config.yaml` and `mappings.yaml` say counts if they
 /// are there.
-pub fn site_from_text(dir: &Path, name: &str, text: &str) -> Result<Site, ConfigErrors> {
+pub fn site_from_text(dir: &Path, name: &str, text: &str) -> Result<Good, ConfigErrors> {
     let (mut mistakes, mut notes) = (Vec::new(), Vec::new());
     let common = match dir.join(MAIN_FILE).exists() {
         true => global(dir, &mut mistakes, &mut notes).1,
@@ -63,7 +63,9 @@ pub fn site_from_text(dir: &Path, name: &str, text: &str) -> Result<Site, Config
         .map_err(|mistake| vec![mistake])
         .and_then(|document| sites::read(&document, name, &shown, &shared));
     match checked {
-        Ok(checked) if mistakes.is_empty() => return Ok(checked.site),
+        Ok(Checked { site, access, .. }) if mistakes.is_empty() => {
+            return Ok(Good { site: Box::new(site), access: Box::new(access), text: Secret::new(text) });
+        }
         Ok(_) => {}
         Err(more) => mistakes.extend(more),
     }
@@ -83,13 +85,7 @@ fn broken(states: &BTreeMap<String, SiteState>) -> Vec<Mistake> {
     broken.flatten().cloned().collect()
 }
 
-fn config(
-    dir: &Path,
-    global: Global,
-    sites: BTreeMap<String, SiteState>,
-    access: HashMap<String, SiteAccess>,
-    notes: Vec<String>,
-) -> Config {
+fn config(dir: &Path, global: Global, sites: Sites, notes: Vec<String>) -> Config {
     let web = Settings {
         listen: global.listen,
         max_connections: global.max_connections,
@@ -100,7 +96,7 @@ fn config(
         issuance: global.issuance,
         access_log: global.access_log,
         timezone: global.timezone.clone(),
-        sites: access,
+        sites: sites.access,
         feeds: sites::common_feeds(),
         types: TYPES.iter().map(|data_type| data_type.name).collect(),
         ages: AGES.iter().map(|age| age.name).collect(),
@@ -114,7 +110,9 @@ fn config(
         salt: global.salt,
         timezone: global.timezone,
         web,
-        sites,
+        sites: sites.states,
+        texts: sites.texts,
+        kept: BTreeMap::new(),
         notes,
     }
 }
@@ -299,22 +297,28 @@ fn note_other_types(types: &mut Section<'_>, notes: &mut Vec<String>) {
     }
 }
 
-type Sites = (BTreeMap<String, SiteState>, HashMap<String, SiteAccess>);
+/// All site files, by the sites' names.
+#[derive(Default)]
+struct Sites {
+    states: BTreeMap<String, SiteState>,
+    access: HashMap<String, SiteAccess>,
+    texts: BTreeMap<String, Secret>,
+}
 
 fn all_sites(shared: &Shared<'_>, notes: &mut Vec<String>) -> Sites {
-    let mut states = BTreeMap::new();
-    let mut access = HashMap::new();
+    let mut sites = Sites::default();
     let mut ignored = BTreeSet::new();
     for (name, path) in site_files(shared.dir, notes) {
         match one_site(&name, &path, shared) {
-            Ok(checked) => {
+            Ok((checked, text)) => {
                 ignored.extend(checked.ignored);
-                access.insert(name.clone(), SiteAccess::Good(Box::new(checked.access)));
-                states.insert(name, SiteState::Good(Box::new(checked.site)));
+                sites.access.insert(name.clone(), SiteAccess::Good(Box::new(checked.access)));
+                sites.texts.insert(name.clone(), text);
+                sites.states.insert(name, SiteState::Good(Box::new(checked.site)));
             }
             Err(mistakes) => {
-                access.insert(name.clone(), SiteAccess::Broken);
-                states.insert(name, SiteState::Broken(mistakes));
+                sites.access.insert(name.clone(), SiteAccess::Broken);
+                sites.states.insert(name, SiteState::Broken(mistakes));
             }
         }
     }
@@ -322,17 +326,18 @@ fn all_sites(shared: &Shared<'_>, notes: &mut Vec<String>) -> Sites {
         let ignored: Vec<&str> = ignored.into_iter().collect();
         notes.push(format!("{SITES_DIR}/: accepted and without effect: {}", ignored.join(", ")));
     }
-    (states, access)
+    sites
 }
 
-fn one_site(name: &str, path: &Path, shared: &Shared<'_>) -> Result<sites::Checked, Vec<Mistake>> {
+fn one_site(name: &str, path: &Path, shared: &Shared<'_>) -> Result<(Checked, Secret), Vec<Mistake>> {
     let shown = format!("{SITES_DIR}/{name}.yaml");
     if !is_site_name(name) {
         let remedy = "call it <host name of the MISP>.yaml";
         return Err(vec![Mistake::of_file(&shown, "is no name for a site file", remedy)]);
     }
     let document = Document::load(path, &shown).map_err(|mistake| vec![mistake])?;
-    sites::read(&document, name, &shown, shared)
+    let checked = sites::read(&document, name, &shown, shared)?;
+    Ok((checked, Secret::new(document.text())))
 }
 
 /// Site name → file, in order of names.

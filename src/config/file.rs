@@ -175,6 +175,11 @@ impl Document {
         matches!(self.root.value, Node::Null)
     }
 
+    /// The whole file. May hold a key.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What mistakes call the file.
     pub fn shown(&self) -> &str {
         &self.shown

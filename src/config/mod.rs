@@ -62,6 +62,10 @@ pub struct Config {
     pub web: web::Settings,
     /// Sites by name.
     pub sites: BTreeMap<String, SiteState>,
+    /// The text of every site file that counts, by the site's name: what a restart may need once the file is broken.
+    pub texts: BTreeMap<String, Secret>,
+    /// Sites whose files do not check and whose last good settings count instead; the mistakes say why.
+    pub kept: BTreeMap<String, Vec<Mistake>>,
     /// Lines to log at start: settings that are accepted and do nothing any more.
     pub notes: Vec<String>,
 }
@@ -73,6 +77,17 @@ pub enum SiteState {
     Good(Box<Site>),
     /// It does not; the mistakes say why.
     Broken(Vec<Mistake>),
+}
+
+/// All there is to a site whose file checks.
+#[derive(Clone, Debug)]
+pub struct Good {
+    /// For fetching and publishing.
+    pub site: Box<Site>,
+    /// For serving.
+    pub access: Box<web::SiteSettings>,
+    /// The file itself.
+    pub text: Secret,
 }
 
 /// One site, checked.
@@ -170,6 +185,26 @@ pub struct Publish {
 }
 
 impl Config {
+    /// A site whose file is broken goes on with settings that were good. Nothing happens if it is not broken.
+    pub fn keep(&mut self, name: &str, good: Good) {
+        let Some(state) = self.sites.get_mut(name) else { return };
+        let SiteState::Broken(mistakes) = state else { return };
+        self.kept.insert(name.to_owned(), std::mem::take(mistakes));
+        *state = SiteState::Good(good.site);
+        self.web.sites.insert(name.to_owned(), web::SiteAccess::Good(good.access));
+        self.texts.insert(name.to_owned(), good.text);
+    }
+
+    /// What is known of a site that checks, or whose last good settings count.
+    pub fn good(&self, name: &str) -> Option<Good> {
+        let (Some(SiteState::Good(site)), Some(web::SiteAccess::Good(access))) =
+            (self.sites.get(name), self.web.sites.get(name))
+        else {
+            return None;
+        };
+        Some(Good { site: site.clone(), access: access.clone(), text: self.texts.get(name)?.clone() })
+    }
+
     /// The sites whose files check and that are enabled.
     pub fn good_sites(&self) -> impl Iterator<Item = &Site> {
         self.sites.values().filter_map(|state| match state {

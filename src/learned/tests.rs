@@ -18,7 +18,7 @@ struct Bench {
 fn bench(extra: &str) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("tag: a\nallowed_ips: []\ncustom_feeds: {{}}\n{extra}");
-    let site = check::site_from_text(dir.path(), "misp.example.net", &text).unwrap();
+    let site = *check::site_from_text(dir.path(), "misp.example.net", &text).unwrap().site;
     let (ring, learned) = open(dir.path(), &site);
     Bench { dir, ring, learned, site }
 }

@@ -86,12 +86,14 @@ fn views(
     now: Timestamp,
 ) -> Option<BTreeMap<String, ViewStatus>> {
     if client.is_in(&settings.allowed_everywhere) {
-        return Some(front.board().all().into_iter().map(|(view, status)| (view.to_string(), status)).collect());
+        return Some(
+            front.board().all().into_iter().map(|(view, status)| (view.to_string(), status.shown())).collect(),
+        );
     }
     let grant = guard::admit(front.tokens(), settings, request, client, now).ok()?;
     let view = views::known(front, &grant, now)?;
     let status = front.board().get(&view)?;
-    Some(BTreeMap::from([(view.to_string(), status)]))
+    Some(BTreeMap::from([(view.to_string(), status.shown())]))
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

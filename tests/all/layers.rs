@@ -13,6 +13,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("snapshot", &["render::Rendered", "view"]),
     ("web", &["snapshot::layout", "snapshot::manifest", "token", "view", "demand", "status", "expiry"]),
     ("secret", &[]),
+    // Checks the copy of a site file as `config` checks the file.
+    ("last_good", &["config", "state", "view"]),
     ("learned", &["config", "fetch::Server", "state", "view"]),
     ("view", &[]),
     ("demand", &["view"]),
@@ -60,7 +62,22 @@ const MAY: &[(&str, &[&str])] = &[
             "fetch::api::Retry",
         ],
     ),
-    ("daemon", &["schedule", "web", "config", "snapshot", "status", "token", "demand", "view", "state", "learned"]),
+    (
+        "daemon",
+        &[
+            "schedule",
+            "web",
+            "config",
+            "snapshot",
+            "status",
+            "token",
+            "demand",
+            "view",
+            "state",
+            "learned",
+            "last_good",
+        ],
+    ),
     // The demo's self-check is a request of its own and goes through `fetch::client`; tables name sources and access.
     (
         "cli",

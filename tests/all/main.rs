@@ -47,6 +47,7 @@ mod web;
 
 mod cli;
 mod online;
+mod reload;
 
 mod lists;
 
