@@ -82,7 +82,7 @@ pub async fn certificate(source: &MispSource) -> Result<Option<Vec<u8>>, FetchEr
     let anybody = Trust { verify: false, ..Trust::default() };
     let client = Client::new(source.limits, &anybody)?;
     let url = client::without_credentials(&format!("{}/", source.url));
-    let answer = client.send(Request { url: &url, key: None, body: None }).await?;
+    let answer = client.send(Request { url: &url, ..Request::default() }).await?;
     Ok(answer.certificate().map(<[u8]>::to_vec))
 }
 

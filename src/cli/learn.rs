@@ -40,7 +40,7 @@ type Found = Result<(String, String), String>;
 /// Proves the keys of all tokens on stdin.
 pub fn run(dir: &Path) -> Result<(), Failure> {
     let config = super::load(dir)?;
-    let lines = read()?;
+    let lines = tokens(std::io::stdin().lock())?;
     let keys = TokenKeys::derive(&config.encryption_key, &config.salt);
     let lock = match Lock::take(&config.state_dir) {
         Ok(lock) => Some(lock),
@@ -67,9 +67,10 @@ pub fn run(dir: &Path) -> Result<(), Failure> {
 /// Where there is no view.
 const NONE: &str = "-";
 
-fn read() -> Result<Vec<Secret>, Failure> {
+/// Tokens, one a line; at least one.
+pub(crate) fn tokens(input: impl BufRead) -> Result<Vec<Secret>, Failure> {
     let mut tokens = Vec::new();
-    for line in std::io::stdin().lock().lines() {
+    for line in input.lines() {
         let line = zeroize::Zeroizing::new(line?);
         match line.trim() {
             "" => {}
@@ -86,7 +87,9 @@ fn read() -> Result<Vec<Secret>, Failure> {
         }
     }
     if tokens.is_empty() {
-        return Err(Failure::Usage("stdin holds no token: `cratos learn < tokens.txt`, one token a line".into()));
+        return Err(Failure::Usage(
+            "there is no token: give them on stdin, as in `cratos learn < tokens.txt`, one a line".into(),
+        ));
     }
     Ok(tokens)
 }

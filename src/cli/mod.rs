@@ -7,6 +7,7 @@
 //! | [`refresh`] | `refresh`: pull and publish once; `release`: publish what is held |
 //! | [`learn`] | `learn`: proves the keys of existing tokens and publishes their views |
 //! | [`views`] | `views`: who sees what, since when, how much |
+//! | [`compare`] | `compare`: what two servers answer, equal or on purpose different |
 //! | [`check`] | `check`: every mistake of the configuration, or what it means |
 //! | [`online`] | `check --online`: what each MISP says |
 //! | [`token`] | `token issue`, `inspect`, `hash` |
@@ -21,6 +22,7 @@
 //! is printed by the command that was asked for it and by no other.
 
 pub mod check;
+pub mod compare;
 pub mod demo;
 pub mod demo_feed;
 pub mod demo_guide;
@@ -87,6 +89,8 @@ pub enum Command {
     Learn,
     /// List the views of every site: whose they are, their keys, last poll, size.
     Views,
+    /// Ask two servers the same and explain what differs: before this one takes the other's place.
+    Compare(compare::Args),
     /// Check every file of the configuration and show what it means.
     Check(check::Args),
     /// Make tokens, look into them, revoke them.
@@ -158,6 +162,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Release(args) => refresh::release(dir, args),
         Command::Learn => learn::run(dir),
         Command::Views => views::run(dir),
+        Command::Compare(args) => compare::run(dir, args),
         Command::Check(args) => check::run(dir, args),
         Command::Token(action) => token::run(dir, action),
         Command::Versions(action) => versions::run(dir, action),

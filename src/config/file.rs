@@ -125,6 +125,11 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 }
 
+/// A YAML list of texts, such as the predecessor answers with; `None`: it is none, or too large.
+pub fn texts(text: &str) -> Option<Vec<String>> {
+    serde_yaml::from_str(text).ok()
+}
+
 /// A place in a file, from 1; 0: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {

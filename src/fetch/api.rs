@@ -157,7 +157,7 @@ impl<'a> Api<'a> {
     /// An answer with status 200 that says it is JSON.
     async fn good(&self, ask: &Ask) -> Result<Answer, FetchError> {
         let url = self.url(ask);
-        let request = Request { url: &url, key: Some(&self.source.key), body: ask.body.as_ref() };
+        let request = Request { url: &url, key: Some(&self.source.key), body: ask.body.as_ref(), token: None };
         let answer = self.client.send(request).await?;
         let url = answer.shown().to_owned();
         match answer.status() {

@@ -32,12 +32,14 @@ pub struct Client {
 }
 
 /// What to ask.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// The whole URL.
     pub url: &'a str,
     /// The MISP key, sent in `Authorization` without a scheme.
     pub key: Option<&'a Secret>,
+    /// A token, sent in the header `token`: the other end is a publisher of feeds.
+    pub token: Option<&'a Secret>,
     /// A JSON body makes it a POST.
     pub body: Option<&'a serde_json::Value>,
 }
@@ -77,11 +79,12 @@ impl Client {
             None => self.inner.get(request.url),
         };
         builder = builder.header(reqwest::header::ACCEPT, "application/json");
-        if let Some(key) = request.key {
-            let mut value = reqwest::header::HeaderValue::from_str(key.reveal())
+        for (name, secret) in [("authorization", request.key), ("token", request.token)] {
+            let Some(secret) = secret else { continue };
+            let mut value = reqwest::header::HeaderValue::from_str(secret.reveal())
                 .map_err(|_| FetchError::Http { url: shown.clone(), cause: "the key is no header value".into() })?;
             value.set_sensitive(true);
-            builder = builder.header(reqwest::header::AUTHORIZATION, value);
+            builder = builder.header(name, value);
         }
         // MISP builds the whole answer before the first byte. The read timeout of the client ends that wait, too.
         let sent = tokio::time::timeout(self.limits.connect + self.limits.silence, builder.send()).await;
@@ -101,7 +104,7 @@ impl Client {
 
     /// GETs the body of a 200; any other status is an error.
     pub async fn get(&self, url: &str) -> Result<Vec<u8>, FetchError> {
-        let mut answer = self.send(Request { url, key: None, body: None }).await?;
+        let mut answer = self.send(Request { url, ..Request::default() }).await?;
         if answer.status() != 200 {
             return Err(FetchError::Status {
                 url: answer.shown,

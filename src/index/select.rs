@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::collect::{Collection, Seen};
 use super::mirror::{Event, Mirror, Row};
 use super::normalise::{Bounds, Refusal};
-use super::{ANY, DataType, FORTY_TWO, List, Rules, Slice};
+use super::{ANY, DataType, FORTY_TWO, List, Rules, Slice, TypeRule};
 
 /// Names one list, whatever its age.
 pub type ListKey = (Slice, &'static str);
@@ -52,6 +52,17 @@ pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &BTreeSet<ListKey>) -> List
         }
     }
     out
+}
+
+/// Every value that a data type is made from, with its MISP type, whatever feed it is in.
+pub fn raw_values<'a>(mirror: &'a Mirror, rule: &TypeRule) -> Vec<(&'a str, &'a str)> {
+    let kinds = mirror.type_names();
+    let counts: Vec<bool> = kinds.iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect();
+    let of_event = |event: &'a std::sync::Arc<Event>| {
+        let rows = event.rows.iter().filter(|row| counts[row.kind as usize]);
+        rows.map(|row| (&*kinds[row.kind as usize], event.value(row))).collect::<Vec<_>>()
+    };
+    mirror.events().flat_map(of_event).collect()
 }
 
 /// `email-address` also takes MISP's type `email` (D35).
