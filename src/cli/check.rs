@@ -8,7 +8,8 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use super::{Failure, online};
-use crate::config::{self, Config, ConfigErrors, Publish, Site, SiteState};
+use crate::config::{self, Config, ConfigErrors, Endpoint, Publish, Site, SiteState};
+use crate::fetch::{Source, client};
 use crate::web::SiteAccess;
 
 /// Addresses named in one cell of the table.
@@ -55,13 +56,18 @@ fn row(config: &Config, state: &SiteState) -> Option<[String; 5]> {
         Some(SiteAccess::Good(settings)) => addresses(&settings.allowed),
         _ => addresses(&[]),
     };
-    Some([
-        shown_name(site),
-        site.source.describe(),
-        site.refresh.to_string(),
-        lists(&site.publish).to_string(),
-        allowed,
-    ])
+    Some([shown_name(site), source(site), site.refresh.to_string(), lists(&site.publish).to_string(), allowed])
+}
+
+/// A site without a source of its own is read with the keys that its tokens carry.
+fn source(site: &Site) -> String {
+    match (&site.source, &site.endpoint) {
+        (Source::None, Some(Endpoint { url: Some(url), .. })) => {
+            format!("MISP {}, keys of tokens", client::without_credentials(url))
+        }
+        (Source::None, Some(_)) => format!("MISP at {}, keys of tokens", site.view.site()),
+        (source, _) => source.describe(),
+    }
 }
 
 fn shown_name(site: &Site) -> String {

@@ -46,21 +46,23 @@ pub(crate) struct Answer {
     findings: Vec<Finding>,
 }
 
-/// Asks the MISP of every site that is enabled and has one.
+/// Asks the MISP of every site that is enabled and has one, as every user whose view it has.
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     let runtime = super::runtime()?;
     let (mut asked, mut good) = (0, true);
-    for site in config.good_sites() {
+    let learned = super::learned(config)?;
+    let views = config.good_sites().flat_map(|site| std::iter::once(site.clone()).chain(learned.sites_of(site)));
+    for site in views {
         let Source::Misp(source) = &site.source else { continue };
-        let name = site.view.site();
+        let name = super::refresh::shown(&site.view);
         super::say(&format!("\n{name}: {}", site.source.describe()))?;
         let answer = runtime.block_on(ask(source, &site.rules));
-        answer.print(name)?;
+        answer.print(&name)?;
         asked += 1;
         good &= answer.worst() < Weight::Problem;
     }
     if asked == 0 {
-        super::say("\nNo site that is enabled reads a MISP: there is nobody to ask.")?;
+        super::say("\nNo site that is enabled reads a MISP yet: there is nobody to ask.")?;
     }
     if good { Ok(()) } else { Err(Failure::Said) }
 }
