@@ -3,7 +3,7 @@
 //! Invariants: at most `parallel` questions are under way; every answer has a time and a size limit; a server that does not answer
 //! is a difference, never a reason to stop.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,7 +112,7 @@ impl Run {
     async fn round(self: Arc<Self>, questions: Vec<Question>, parallel: usize) -> Vec<Compared> {
         let bar = progress(questions.len());
         let (questions, next) = (Arc::new(questions), Arc::new(AtomicUsize::new(0)));
-        let done = Arc::new(Mutex::new(Vec::with_capacity(questions.len())));
+        let done = Arc::new(Mutex::new(HashMap::new()));
         let mut workers = JoinSet::new();
         for _ in 0..parallel {
             let (run, questions, next) = (Arc::clone(&self), Arc::clone(&questions), Arc::clone(&next));
@@ -122,17 +122,19 @@ impl Run {
                     Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, questions.get(at)?)))
                 {
                     let compared = run.compare(question).await;
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, compared));
+                    done.lock().unwrap_or_else(PoisonError::into_inner).insert(at, compared);
                     bar.inc(1);
                 }
             });
         }
-        // A worker that panicked leaves its question out, which the count below would show.
         while workers.join_next().await.is_some() {}
         bar.finish_and_clear();
         let mut done = std::mem::take(&mut *done.lock().unwrap_or_else(PoisonError::into_inner));
-        done.sort_by_key(|(at, _)| *at);
-        done.into_iter().map(|(_, compared)| compared).collect()
+        // A worker that panicked leaves its question without a verdict.
+        let lost = |question| self.compared(question, Verdict::Different("was not compared".into()));
+        let in_order =
+            questions.iter().enumerate().map(|(at, question)| done.remove(&at).unwrap_or_else(|| lost(question)));
+        in_order.collect()
     }
 
     async fn compare(self: &Arc<Self>, question: &Question) -> Compared {
@@ -142,6 +144,10 @@ impl Run {
             (Err(why), _) => Verdict::Different(format!("the old server gives no answer: {why}")),
             (_, Err(why)) => Verdict::Different(format!("the new server gives no answer: {why}")),
         };
+        self.compared(question, verdict)
+    }
+
+    fn compared(&self, question: &Question, verdict: Verdict) -> Compared {
         let bearer = question.bearer.and_then(|bearer| self.known.bearers().get(bearer));
         Compared {
             pattern: question.target.pattern(),

@@ -6,6 +6,7 @@
 //! Invariant: a line that both programs make of some value is never explained.
 
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use memchr::memmem;
@@ -18,10 +19,14 @@ const MAX_LINES: usize = 65_536;
 /// The values of a view's mirror that one data type is made from.
 #[derive(Debug)]
 pub struct Evidence {
-    /// Lower case; and what this program makes of them.
-    read: Vec<(String, Vec<String>)>,
+    /// Values from which nothing or something else is made, in lower case.
+    read: Vec<String>,
+    /// Every line that is made of some value.
+    made: HashSet<String>,
     /// Lines made of a value in which the predecessor does not see them.
     unseen: HashSet<String>,
+    /// Networks in values that are refused: the predecessor expands what it finds in a text.
+    networks: Vec<Ipv4Net>,
 }
 
 impl Evidence {
@@ -31,21 +36,27 @@ impl Evidence {
         bounds: &Bounds,
         values: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        let mut evidence = Self { read: Vec::new(), unseen: HashSet::new() };
+        let (read, networks) = (Vec::new(), Vec::new());
+        let mut evidence = Self { read, made: HashSet::new(), unseen: HashSet::new(), networks };
         for (misp_type, value) in values {
             let mut lines = Vec::new();
-            // Refused: nothing is made of it.
-            let _ = data_type.normalise.each(bounds, misp_type, value, &mut |line| {
+            let made = data_type.normalise.each(bounds, misp_type, value, &mut |line| {
                 if lines.len() < MAX_LINES {
                     lines.push(line.to_owned());
                 }
             });
+            if made.is_err() && data_type.name == "ipv4ext" {
+                evidence.networks.extend(network_in(value));
+            }
             let unseen = lines.iter().filter(|line| is_unseen(data_type.name, value, line));
             // A list of lines shows a text of several lines in pieces.
             evidence.unseen.extend(unseen.flat_map(|line| {
                 std::iter::once(line.clone()).chain(line.split("\r\n").map(str::to_owned)).collect::<Vec<_>>()
             }));
-            evidence.read.push((value.to_lowercase(), lines));
+            if lines.first().is_none_or(|line| line != value) {
+                evidence.read.push(value.to_lowercase());
+            }
+            evidence.made.extend(lines);
         }
         evidence
     }
@@ -57,20 +68,23 @@ impl Evidence {
 
     /// Whether the line is a part of a value of which this program makes something else, and no value makes it here.
     pub fn explains_gone(&self, line: &str) -> bool {
-        if line.is_empty() {
+        if line.is_empty() || self.made.contains(line) {
             return false;
         }
         let lower = line.to_lowercase();
         let finder = memmem::Finder::new(&lower);
-        let mut found = false;
-        for (_, lines) in self.read.iter().filter(|(value, _)| finder.find(value.as_bytes()).is_some()) {
-            if lines.iter().any(|made| made == line) {
-                return false;
-            }
-            found = true;
-        }
-        found
+        let is_expanded = |address: Ipv4Addr| self.networks.iter().any(|network| network.contains(&address));
+        self.read.iter().any(|value| finder.find(value.as_bytes()).is_some()) || line.parse().is_ok_and(is_expanded)
     }
+}
+
+/// The first network in a text, whatever follows its prefix.
+fn network_in(text: &str) -> Option<Ipv4Net> {
+    text.split(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '/')).find_map(|word| {
+        let (address, rest) = word.split_once('/')?;
+        let prefix = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        Ipv4Net::new(address.parse().ok()?, prefix.parse().ok()?).ok()
+    })
 }
 
 /// Whether the predecessor, which takes the first part of a value that looks right, does not see this line in it.
@@ -103,14 +117,17 @@ fn first_digits(value: &str, length: usize) -> Option<&str> {
 }
 
 /// Names the predecessor loses or cuts: underscores, two hyphens in a row, international names, top-level domains that are no
-/// plain letters; in addresses also long ones, quotes, and letters that are not ASCII.
+/// plain letters; in addresses also long ones, quotes, signs in front, and letters that are not ASCII.
 pub fn is_odd(line: &str) -> bool {
     let (local, host) = line.rsplit_once('@').map_or((None, line), |(local, host)| (Some(local), host));
     let last = host.rsplit('.').next().unwrap_or_default();
     host.contains('_')
         || host.contains("--")
         || !last.bytes().all(|byte| byte.is_ascii_alphabetic())
-        || local.is_some_and(|local| last.len() > 7 || !local.is_ascii() || local.contains(['"', '\'', '|', ' ']))
+        || local.is_some_and(|local| {
+            let is_plain = local.is_ascii() && !local.contains(['"', '\'', '|', ' ']);
+            last.len() > 7 || !is_plain || !local.starts_with(|c: char| c.is_ascii_alphanumeric())
+        })
 }
 
 #[cfg(test)]
@@ -149,7 +166,11 @@ mod tests {
         assert!(!found.explains_new("192.0.2.1") && found.explains_new("192.0.2.2"));
         let found = evidence("ipv6", &[("domain|ip", "a.example|2001:db8::1")]);
         assert!(found.explains_new("2001:db8::1"));
-        let found = evidence("ipv4ext", &[("ip-dst", "192.0.2.1/30"), ("ip-dst", "198.51.100.0/30")]);
+        let found = evidence(
+            "ipv4ext",
+            &[("ip-dst", "192.0.2.1/30"), ("ip-dst", "198.51.100.0/30"), ("ip-src", "in 203.0.113.0/30")],
+        );
+        assert!(found.explains_gone("203.0.113.3") && !found.explains_gone("203.0.113.4"));
         assert!(found.explains_new("192.0.2.0") && !found.explains_new("198.51.100.1"));
     }
 

@@ -69,7 +69,7 @@ pub struct Asked<'a> {
     pub rules: Option<&'a Rules>,
     /// Values of the list's type.
     pub evidence: Option<&'a Evidence>,
-    /// For a list that also takes unpublished events: what the same list of published ones holds.
+    /// For `incident`, `alert` and `hunt`: what published events alone have of this type and age.
     pub published: Option<&'a BTreeSet<String>>,
 }
 

@@ -152,10 +152,11 @@ fn unpublished_events_are_told_from_published_ones() {
     let target = list("ipv4", "txt").replace("block", "incident");
     let (old, new) = (text("192.0.2.1"), text("192.0.2.1\r\n192.0.2.2"));
     assert_different(&known.verdict(&target, &old, &new));
-    known.published = Some(BTreeSet::from(["192.0.2.1".to_owned()]));
+    known.published = Some(BTreeSet::from(["192.0.2.2".to_owned()]));
     assert_eq!(known.verdict(&target, &old, &new), ids(&["D13"]));
     assert_different(&known.verdict(&list("ipv4", "txt"), &old, &new));
-    known.published = Some(BTreeSet::from(["192.0.2.2".to_owned()]));
+    assert_different(&known.verdict(&target, &new, &old));
+    known.published = Some(BTreeSet::from(["192.0.2.1".to_owned()]));
     assert_different(&known.verdict(&target, &old, &new));
 }
 

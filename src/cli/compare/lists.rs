@@ -164,12 +164,12 @@ impl Lines<'_> {
         if by_shape || made.contains(line) || by_evidence() {
             return Some(id);
         }
-        if self.ignores_by_name() {
-            return Some("D16");
-        }
+        // The predecessor asks for unpublished events alone, so only values of published ones can be missing there.
         let takes_both = matches!(self.list.feed.as_deref(), Some("incident" | "alert" | "hunt"));
-        let is_unpublished = self.asked.published.is_some_and(|published| !published.contains(line));
-        (takes_both && is_unpublished).then_some("D13")
+        if takes_both && self.asked.published.is_some_and(|published| published.contains(line)) {
+            return Some("D13");
+        }
+        self.ignores_by_name().then_some("D16")
     }
 
     /// `ignore_to_ids` names the data type, which the predecessor takes for a MISP type.

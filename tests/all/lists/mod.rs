@@ -14,9 +14,11 @@
 //! | `rows.rs` | all other answers: what is to come instead of the recorded one |
 //! | `served.rs` | the program with the recorded sites and a scripted MISP |
 //! | `tally.rs` | counts |
+//! | `compared.rs` | `cratos compare` between the recorded bodies and this program |
 //! | `output.rs`, `http.rs`, `public.rs` | the tests, one per recording |
 
 mod bodies;
+mod compared;
 mod http;
 mod ids;
 mod member;
