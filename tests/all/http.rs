@@ -85,7 +85,8 @@ pub fn connect(port: u16) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn read(stream: &mut BufReader<TcpStream>, head_only: bool) -> Option<Answer> {
+/// One answer; `None`: the other side is gone.
+pub fn read(stream: &mut BufReader<TcpStream>, head_only: bool) -> Option<Answer> {
     let status = line(stream)?.split(' ').nth(1)?.parse().ok()?;
     let mut headers = BTreeMap::new();
     loop {

@@ -46,8 +46,10 @@ mod views;
 mod web;
 
 mod cli;
+mod nginx;
 mod online;
 mod reload;
+mod supervisor;
 
 mod lists;
 
