@@ -41,6 +41,7 @@ mod conditional;
 mod handed;
 mod issue;
 mod organisations;
+mod pages;
 mod vendor;
 mod views;
 mod web;
