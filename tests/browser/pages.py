@@ -10,13 +10,12 @@ first thing that is not so.
 import base64
 import json
 import pathlib
-import re
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 
+from demo import PATIENCE, Demo
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -24,38 +23,6 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 WIDTHS = {"phone": (390, 844), "desk": (1280, 900)}
 LIST = "/v1/feed/block/type/ipv4/age/10y/output/txt"
-PATIENCE = 30
-
-
-class Demo:
-    """The program with made-up events, in a folder of its own."""
-
-    def __init__(self, program):
-        self.temporary = tempfile.TemporaryDirectory(prefix="cratos-demo-")
-        folder = pathlib.Path(self.temporary.name)
-        self.folder = folder / "demo"
-        self.said = open(folder / "demo.log", "w", encoding="utf-8")
-        command = [program, "demo", "--keep", str(self.folder), "--hold", "600"]
-        self.process = subprocess.Popen(command, stdout=self.said, stderr=subprocess.STDOUT)
-        self.origin = self.wait()
-        site = (self.folder / "sites/demo.example.net.yaml").read_text(encoding="utf-8")
-        self.key = re.search(r'mispAuthKey: "(\w+)"', site)[1]
-
-    def wait(self):
-        for _ in range(PATIENCE * 10):
-            said = pathlib.Path(self.said.name).read_text(encoding="utf-8")
-            found = re.search(r"events at (http://127\.0\.0\.1:\d+)/", said)
-            if found:
-                return found[1]
-            assert self.process.poll() is None, said
-            time.sleep(0.1)
-        raise AssertionError("the demo does not begin")
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-        self.said.close()
-        self.temporary.cleanup()
 
 
 class Browser:
