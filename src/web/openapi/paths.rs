@@ -27,22 +27,29 @@ const FEED: (&str, &str) = ("feedName", "FeedName");
 const TYPE: (&str, &str) = ("dataType", "DataType");
 const AGE: (&str, &str) = ("dataAge", "Age");
 const FORMAT: (&str, &str) = ("returnedDataType", "Format");
+/// A line of the feed mapping.
+const MAPPING: &str = "Feed name: \"block\" is mapped to MISP tag: example:incident-classification=block";
 
 fn lists(settings: &Settings) -> Vec<Path> {
     let formats = media_types(settings, false);
     vec![
         (
             "/v1/feed/{feedName}/type/{dataType}/age/{dataAge}/output/{returnedDataType}",
-            json!({"get": list("feed", "A list", "The values of one data type in a feed, sorted, each once.", &[FEED, TYPE, AGE, FORMAT], &formats)}),
+            json!({"get": list(
+                "feed", "A list", "The values of one data type in a feed, sorted, each once.",
+                &[FEED, TYPE, AGE, FORMAT], &formats,
+            )}),
         ),
         (
             "/v1/vendor/{vendorName}/feed/{feedName}/type/{dataType}/age/{dataAge}",
-            json!({"get": list("vendor", "A list in the way of a vendor", "The same values, as the vendor's products read them.",
+            json!({"get": list(
+                "vendor", "A list in the way of a vendor", "The same values, as the vendor's products read them.",
                 &[("vendorName", "VendorName"), FEED, TYPE, AGE], &media_types(settings, true))}),
         ),
         (
             "/v1/uuid/{orgUUID}/type/{dataType}/age/{dataAge}/output/{returnedDataType}",
-            json!({"get": list("organisation", "A list of one organisation", "Values of events that this organisation created.",
+            json!({"get": list(
+                "organisation", "A list of one organisation", "Values of events that this organisation created.",
                 &[("orgUUID", "Organisation"), TYPE, AGE, FORMAT], &formats)}),
         ),
         (
@@ -50,7 +57,7 @@ fn lists(settings: &Settings) -> Vec<Path> {
             json!({"get": operation("Lists", "feedmapping", "Which tag decides each feed", json!({
                 "description": "One line per feed of the token's site.",
                 "security": security(),
-                "responses": with_token(json!({"200": text("One line per feed.", "text/plain", "Feed name: \"block\" is mapped to MISP tag: example:incident-classification=block")})),
+                "responses": with_token(json!({"200": text("One line per feed.", "text/plain", MAPPING)})),
             }))}),
         ),
     ]
@@ -80,7 +87,10 @@ fn list(id: &str, summary: &str, description: &str, words: &[(&str, &str)], kind
             "security": security(),
             "parameters": parameters,
             "responses": with_token(json!({
-                "200": {"description": "The list. Empty means that there is nothing in it, never that something failed.", "headers": shared, "content": content.clone()},
+                "200": {
+                "description": "The list. Empty means that there is nothing in it, never that something failed.",
+                "headers": shared, "content": content.clone(),
+            },
                 "206": {"description": "The bytes that Range asks for.", "headers": part, "content": content},
                 "304": response("NotModified"),
                 "404": response("NotFound"),
@@ -171,7 +181,11 @@ fn tokens() -> Vec<Path> {
             "/v1/generate_token_form",
             json!({
                 "get": operation("Tokens", "tokenForm", "A form for people", json!({
-                    "responses": {"200": text("The form.", "text/html", ""), "403": response("Forbidden"), "503": response("Unavailable")},
+                    "responses": {
+                        "200": text("The form.", "text/html", ""),
+                        "403": response("Forbidden"),
+                        "503": response("Unavailable"),
+                    },
                 })),
                 "post": operation("Tokens", "tokenFormSent", "Makes a token from the form", json!({
                     "description": "All five fields are needed. Errors are JSON unless `Accept` prefers HTML.",
@@ -198,7 +212,10 @@ fn fields() -> Value {
 }
 
 fn server() -> Vec<Path> {
-    let page = |id: &str, summary: &str| json!({"get": operation("Server", id, summary, json!({"responses": {"200": text("A page.", "text/html", "")}}))});
+    let page = |id: &str, summary: &str| {
+        let rest = json!({"responses": {"200": text("A page.", "text/html", "")}});
+        json!({"get": operation("Server", id, summary, rest)})
+    };
     let itself = |id: &str| {
         json!({"get": operation("Server", id, "This description", json!({"responses": {
             "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {"type": "object"}}}},
@@ -249,7 +266,11 @@ fn clear_cache() -> Path {
             "description": "Answered for programs that ask for it: lists are made ahead of time, so there is no cache.",
             "security": security(),
             "parameters": parameters,
-            "responses": with_token(json!({"200": json_body("Done.", "Done"), "404": response("NotFound"), "422": response("Invalid")})),
+            "responses": with_token(json!({
+                "200": json_body("Done.", "Done"),
+                "404": response("NotFound"),
+                "422": response("Invalid"),
+            })),
         }))}),
     )
 }
