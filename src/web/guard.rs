@@ -62,6 +62,11 @@ impl Refusal {
         self
     }
 
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Its text, if it has one; a 422 has a list instead.
     pub fn detail(&self) -> Option<String> {
         let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;

@@ -326,6 +326,32 @@ fn make_token(server: &Server, key: &str) -> (u16, String) {
     (answer.status, answer.text())
 }
 
+/// `POST /v1/generate_token_form`: status, content type and page.
+fn send_form(server: &Server, key: &str) -> (u16, String, String) {
+    let body = format!("proto=https&port=443&domain={SITE}&auth={key}&expire=2099-12-31");
+    let head = "POST /v1/generate_token_form HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let answer = http::exchange(server.port, request.as_bytes(), false);
+    (answer.status, answer.header("content-type").unwrap().to_owned(), answer.text())
+}
+
+#[test]
+fn the_form_says_what_the_misp_says_about_a_key() {
+    let misp = Misp::of(world());
+    let dir = installation(&misp, "");
+    let server = Server::start(&dir);
+    let (status, _, page) = send_form(&server, READER_KEY);
+    assert!(status == 200 && page.contains("The MISP knows this key."), "{status} {page}");
+    let (status, kind, page) = send_form(&server, UNKNOWN_KEY);
+    assert_eq!((status, &*kind), (422, "text/html; charset=utf-8"), "{page}");
+    assert!(page.contains("id=\"auth-wrong\">The MISP does not accept"), "{page}");
+    assert_no_key_in(page.as_bytes(), "the page");
+    drop(misp);
+    let (status, _, page) = send_form(&server, "AnotherKey1AnotherKey2AnotherKey3Another");
+    assert!(status == 200 && page.contains("The MISP has not confirmed this key."), "{status} {page}");
+}
+
 #[test]
 fn a_key_is_tried_before_a_token_is_handed_out() {
     let misp = Misp::of(world());

@@ -81,6 +81,7 @@ fn schemas(settings: &Settings, further: &[&str]) -> Value {
             }),
         ),
         ("Mistakes", mistakes()),
+        ("Refused", json!({"anyOf": [schema("Mistakes"), schema("Detail")]})),
         ("TokenRequest", token_request()),
         ("Token", token()),
         ("Root", root()),
@@ -160,7 +161,7 @@ fn token() -> Value {
             "MISP": {"type": "string", "description": "Where the token's MISP is.", "examples": ["https://misp.example.net:443/"]},
             "validity": {"type": "string", "format": "date", "description": "First day on which the token is refused."},
             "token": {"type": "string"},
-            "verified": {"type": "boolean", "description": "Whether the MISP knows the key; not there where nobody would ask it."},
+            "verified": {"type": "boolean", "description": "true: the MISP knows the key; false: it could not be asked; not there where nobody would ask it."},
         },
     })
 }

@@ -166,7 +166,7 @@ fn tokens() -> Vec<Path> {
         responses
     };
     let invalid = json!({"description": "What is wrong with the fields.", "content": {
-        "application/json": {"schema": schema("Mistakes")}, "text/html": {"schema": {"type": "string"}},
+        "application/json": {"schema": schema("Refused")}, "text/html": {"schema": {"type": "string"}},
     }});
     vec![
         (
@@ -174,7 +174,10 @@ fn tokens() -> Vec<Path> {
             json!({"post": operation("Tokens", "tokenJson", "Makes a token", json!({
                 "description": "By default only for addresses that may read the site (`token_issuance`).",
                 "requestBody": {"required": true, "content": {"application/json": {"schema": schema("TokenRequest")}}},
-                "responses": refusals(json!({"200": json_body("The token.", "Token"), "422": response("Invalid")})),
+                "responses": refusals(json!({
+                "200": json_body("The token.", "Token"),
+                "422": json_body("Members that do not fit, or a key that the MISP refuses.", "Refused"),
+            })),
             }))}),
         ),
         (

@@ -4,6 +4,8 @@
 //! Invariants: a field that is missing or empty is refused as pydantic 2 does it; claims that come out of here open again as
 //! a token; no key is in a mistake.
 
+use std::borrow::Cow;
+
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use memchr::memmem;
@@ -28,6 +30,9 @@ pub struct Fields {
     pub expire: String,
 }
 
+/// The key, as people call it.
+const KEY: &str = "MISP automation key";
+
 /// What is wrong with a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -36,7 +41,14 @@ pub struct Mistake {
     /// As people call it.
     pub name: &'static str,
     /// What it should be.
-    pub text: &'static str,
+    pub text: Cow<'static, str>,
+}
+
+impl Mistake {
+    /// What its MISP says about the key.
+    pub fn of_key(text: String) -> Self {
+        Self { field: "auth", name: KEY, text: text.into() }
+    }
 }
 
 impl Fields {
@@ -66,7 +78,7 @@ impl Fields {
     /// The claims of a token; or every mistake, in the order of the form.
     pub fn claims(&self) -> Result<Claims, Vec<Mistake>> {
         let mut mistakes = Vec::new();
-        let mut wrong = |field, name, text| mistakes.push(Mistake { field, name, text });
+        let mut wrong = |field, name, text: &'static str| mistakes.push(Mistake { field, name, text: text.into() });
         if !token::is_host(&self.domain) {
             wrong("domain", "Name of the MISP server", "4 to 75 letters, digits, dots, colons and hyphens.");
         }
@@ -78,7 +90,7 @@ impl Fields {
             wrong("port", "Port", "A number from 1 to 65535.");
         }
         if !token::is_auth_key(self.auth.reveal()) {
-            wrong("auth", "MISP automation key", "40 to 72 letters and digits, without spaces.");
+            wrong("auth", KEY, "40 to 72 letters and digits, without spaces.");
         }
         let expires = token::read_date(&self.expire);
         match expires {
@@ -170,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = "ZyxwvutsrqZyxwvutsrqZyxwvutsrqZyxwvutsrq";
+    const AUTH: &str = "ZyxwvutsrqZyxwvutsrqZyxwvutsrqZyxwvutsrq";
 
     fn read(kind: &'static str, body: &str) -> Result<Fields, String> {
         let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
@@ -183,12 +195,12 @@ mod tests {
 
     #[test]
     fn both_encodings_say_the_same() {
-        let plain = format!("proto=https&port=443&domain=a.example&auth={KEY}&expire=2030-12-12&x=%FF");
+        let plain = format!("proto=https&port=443&domain=a.example&auth={AUTH}&expire=2030-12-12&x=%FF");
         let fields = read("application/x-www-form-urlencoded; charset=utf-8", &plain).unwrap();
         let claims = fields.claims().unwrap();
-        assert_eq!((&*claims.host, claims.port, claims.key.reveal()), ("a.example", 443, KEY));
+        assert_eq!((&*claims.host, claims.port, claims.key.reveal()), ("a.example", 443, AUTH));
         let values =
-            [("proto", "http"), ("port", "80"), ("domain", "a.example"), ("auth", KEY), ("expire", "2030-12-12")];
+            [("proto", "http"), ("port", "80"), ("domain", "a.example"), ("auth", AUTH), ("expire", "2030-12-12")];
         let parts: String = values.iter().map(|(name, value)| part(name, value)).collect();
         let fields = read("multipart/form-data; boundary=\"x\"", &format!("{parts}--x--\r\n")).unwrap();
         assert_eq!((&*fields.proto, &*fields.expire), ("http", "2030-12-12"));
@@ -219,7 +231,7 @@ mod tests {
             ["domain", "proto", "port", "auth", "expire"]
         );
         for expire in ["2030-1-1", "1899-12-31", "2100-01-01", "2030-12-12 "] {
-            let body = format!("proto=http&port=80&domain=a.example&auth={KEY}&expire={expire}");
+            let body = format!("proto=http&port=80&domain=a.example&auth={AUTH}&expire={expire}");
             let mistakes = read("application/x-www-form-urlencoded", &body).unwrap().claims().unwrap_err();
             assert!(mistakes[0].text.contains("YYYY-MM-DD"), "{expire}");
         }

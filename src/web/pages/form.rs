@@ -83,17 +83,22 @@ pub async fn submitted(
     let body = issue::read(body).await?;
     let fields = Fields::read(&request.headers, &body)?;
     let today = today(settings, now);
-    match fields.claims() {
-        Ok(claims) => {
-            let made = issue::make(front, settings, &claims, client, now).await?;
-            Ok(token(settings, &request.headers, &made, &claims.host, today))
-        }
-        Err(mistakes) => {
-            let Fields { domain, proto, port, expire, .. } = &fields;
-            let form = Form { mistakes: &mistakes, domain, proto, port, expire, tomorrow: next(today) };
-            Ok(super::html(StatusCode::UNPROCESSABLE_ENTITY, &form))
-        }
-    }
+    let mistakes = match fields.claims() {
+        Ok(claims) => match issue::make(front, settings, &claims, client, now).await {
+            Ok(made) => return Ok(token(settings, &request.headers, &made, &claims.host, today)),
+            Err(refusal) => vec![refused_key(refusal)?],
+        },
+        Err(mistakes) => mistakes,
+    };
+    let Fields { domain, proto, port, expire, .. } = &fields;
+    let form = Form { mistakes: &mistakes, domain, proto, port, expire, tomorrow: next(today) };
+    Ok(super::html(StatusCode::UNPROCESSABLE_ENTITY, &form))
+}
+
+/// A 422 is about the key, the only field that others have a say in. Any other refusal is about who asks.
+fn refused_key(refusal: Refusal) -> Result<Mistake, Refusal> {
+    let text = refusal.detail().filter(|_| refusal.status() == StatusCode::UNPROCESSABLE_ENTITY);
+    text.map(Mistake::of_key).ok_or(refusal)
 }
 
 fn today(settings: &Settings, now: Timestamp) -> Date {
