@@ -111,15 +111,15 @@ impl Learned {
         Some((view, Secret::new(std::str::from_utf8(&plain).ok()?)))
     }
 
-    /// The site as each learned user sees it: one per view that has a key, pulled with the one that was proven last.
+    /// The site as each learned user sees it: one per view that has a key. It is pulled with the newest key that its MISP does
+    /// not refuse.
     pub fn sites_of(&self, site: &Site) -> Vec<Site> {
         let Some(endpoint) = &site.endpoint else { return Vec::new() };
         let mut best: BTreeMap<&ViewId, &Entry> = BTreeMap::new();
         for entry in self.entries(site.view.site()).iter().filter(|entry| entry.is_live()) {
             let other = best.entry(&entry.opening.view).or_insert(entry);
-            if (entry.record.refusals == 0, entry.record.proven_at)
-                > (other.record.refusals == 0, other.record.proven_at)
-            {
+            let rank = |entry: &Entry| (entry.record.refusals == 0, entry.record.learned_at, entry.record.id.clone());
+            if rank(entry) > rank(other) {
                 *other = entry;
             }
         }
@@ -227,9 +227,9 @@ impl Learned {
         ended
     }
 
-    /// Notes polls, and forgets views nobody polled for long and those whose keys ended long ago. Out: these views; their
-    /// files can go.
-    pub fn drop_idle(&mut self, site: &Site, now: i64) -> Vec<ViewId> {
+    /// Notes polls, and forgets views nobody polled for long and those whose keys ended long ago, but for those that are `busy`.
+    /// Out: these views; their files can go.
+    pub fn drop_idle(&mut self, site: &Site, busy: &BTreeSet<ViewId>, now: i64) -> Vec<ViewId> {
         let (name, seconds) =
             (site.view.site(), |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         let (idle, grace) = (now.saturating_sub(seconds(site.view_idle)), now.saturating_sub(seconds(site.view_grace)));
@@ -242,7 +242,8 @@ impl Learned {
             noted = true;
         }
         entries.retain(|entry| {
-            let stays = entry.opening.polled() > idle && entry.record.ended_at.is_none_or(|ended| ended > grace);
+            let wanted = entry.opening.polled() > idle && entry.record.ended_at.is_none_or(|ended| ended > grace);
+            let stays = wanted || busy.contains(&entry.opening.view);
             if !stays {
                 self.ring.forget(name, &entry.key);
             }

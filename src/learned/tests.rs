@@ -90,6 +90,18 @@ fn a_key_ends_after_three_refusals_over_a_quarter_of_an_hour() {
 }
 
 #[test]
+fn a_view_goes_on_with_the_key_that_is_not_refused() {
+    let mut bench = bench("");
+    bench.prove(URL, 'a', "7");
+    let used = |bench: &Bench| bench.learned.sites_of(&bench.site)[0].source.key().cloned().unwrap();
+    assert!(used(&bench).same_as(&key('a')));
+    bench.learned.refused("misp.example.net", &key('a'), NOW);
+    assert!(used(&bench).same_as(&key('a')), "there is no other");
+    bench.prove(URL, 'b', "7");
+    assert!(used(&bench).same_as(&key('b')));
+}
+
+#[test]
 fn idle_views_go_and_so_do_ended_ones_after_their_grace() {
     let mut bench = bench("view_idle_days: 30\nview_grace: 7d\n");
     bench.prove(URL, 'a', "7");
@@ -97,11 +109,18 @@ fn idle_views_go_and_so_do_ended_ones_after_their_grace() {
     bench.prove(URL, 'c', "8");
     let gone = |bench: &mut Bench, days: i64| -> Vec<String> {
         let site = bench.site.clone();
-        bench.learned.drop_idle(&site, NOW + days * DAY).iter().map(|view| view.name().to_owned()).collect()
+        bench
+            .learned
+            .drop_idle(&site, &BTreeSet::new(), NOW + days * DAY)
+            .iter()
+            .map(|view| view.name().to_owned())
+            .collect()
     };
     assert_eq!(gone(&mut bench, 29), Vec::<String>::new());
     let Standing::Opens(opening) = bench.ring.find("misp.example.net", &key('b'), NOW) else { panic!() };
     opening.poll(NOW + 20 * DAY);
+    let (site, busy) = (bench.site.clone(), BTreeSet::from([ViewId::user("misp.example.net", "8", 0).unwrap()]));
+    assert_eq!(bench.learned.drop_idle(&site, &busy, NOW + 31 * DAY), [], "one that is busy stays");
     assert_eq!(gone(&mut bench, 31), ["user-8"]);
     assert_eq!((bench.opens('a').is_some(), bench.opens('c')), (true, None));
     bench.restart();

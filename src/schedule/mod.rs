@@ -186,12 +186,15 @@ impl Schedule {
         let sites: BTreeMap<ViewId, Site> = self.views().map(|site| (site.view.clone(), site)).collect();
         let gone: Vec<ViewId> = self.lanes.keys().filter(|view| !sites.contains_key(view)).cloned().collect();
         gone.iter().for_each(|view| self.stop_view(view));
-        for (view, site) in sites {
-            match self.lanes.get_mut(&view) {
-                Some(lane) if lane.site == site => {}
-                Some(lane) if !lane.is_idle() => lane.newer = Some(site),
-                _ => self.start(config, &site, now),
-            }
+        sites.into_values().for_each(|site| self.adopt(site, now));
+    }
+
+    /// A view is refreshed with these settings from now on, or once nothing of it runs.
+    fn adopt(&mut self, site: Site, now: Timestamp) {
+        match self.lanes.get_mut(&site.view) {
+            Some(lane) if lane.site == site => lane.newer = None,
+            Some(lane) if !lane.is_idle() => lane.newer = Some(site),
+            _ => self.start(&self.config.clone(), &site, now),
         }
     }
 

@@ -179,10 +179,9 @@ impl Schedule {
     /// A proven key's view is kept fresh from now on.
     fn welcome(&mut self, site: &Site, view: &ViewId, user: &Server, order: Option<Taken>, now: Timestamp) {
         tracing::info!(%view, user = user.user, organisation = user.organisation, "a key was proven");
-        let config = self.config.clone();
         let seen = self.learned.sites_of(site).into_iter().find(|seen| seen.view == *view);
         if let Some(seen) = seen.filter(|_| site.enabled && !self.lanes.contains_key(view)) {
-            self.start(&config, &seen, now);
+            self.adopt(seen, now);
         }
         match (order, self.lanes.get_mut(view)) {
             (Some(taken), Some(lane)) => lane.orders.push(taken),
@@ -196,14 +195,11 @@ impl Schedule {
     /// The MISP refuses a proven key; if it ends with that, its view goes on with another key or not at all.
     pub(super) fn key_refused(&mut self, site: &str, key: &Secret, now: Timestamp) {
         let view = self.learned.view_of(site, key);
-        if self.learned.refused(site, key, now.as_second())
-            && let (Some(view), Some(SiteState::Good(good))) = (view, self.config.sites.get(site).cloned())
-        {
-            let next = self.learned.sites_of(&good).into_iter().find(|seen| seen.view == view);
-            match next {
-                Some(seen) => self.start(&self.config.clone(), &seen, now),
-                None => self.stop_view(&view),
-            }
+        self.learned.refused(site, key, now.as_second());
+        let (Some(view), Some(SiteState::Good(good))) = (view, self.config.sites.get(site).cloned()) else { return };
+        match self.learned.sites_of(&good).into_iter().find(|seen| seen.view == view) {
+            Some(seen) => self.adopt(seen, now),
+            None => self.stop_view(&view),
         }
     }
 
@@ -220,8 +216,9 @@ impl Schedule {
     /// Once an hour: views nobody polls, and those without a key, are dropped with all their files.
     pub(super) fn drop_idle(&mut self, now: Timestamp) {
         let config = self.config.clone();
+        let busy = self.lanes.iter().filter(|(_, lane)| !lane.is_idle()).map(|(view, _)| view.clone()).collect();
         for site in config.good_sites() {
-            for view in self.learned.drop_idle(site, now.as_second()) {
+            for view in self.learned.drop_idle(site, &busy, now.as_second()) {
                 tracing::info!(%view, "dropped: not polled for long, or without a key");
                 self.stop_view(&view);
                 let (feeds, state) = (config.feeds_dir.clone(), config.state_dir.clone());

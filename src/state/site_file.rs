@@ -1,7 +1,7 @@
 //! The last site file that checked, on disk: `state/<site>/site.sealed`.
 //!
 //! In: sealed bytes. Out: the same after a restart. Invariants: a site file may hold a key, so its text is sealed before it gets
-//! here; the file is written as all others below `state_dir`; more than [`MAX`] bytes are never read.
+//! here; the file is written as all others below `state_dir`; more than `MAX` bytes are never read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

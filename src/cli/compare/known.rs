@@ -1,6 +1,6 @@
 //! What is known of a question beside its answers: the token, its site, and the values in the mirror of its view.
 //!
-//! In: the configuration and tokens. Out: [`Asked`] for a question. Mirrors are read once, from the files of `state_dir`; another
+//! In: the configuration and tokens. Out: what is known, per question. Mirrors are read once, from the files of `state_dir`; another
 //! cratos may be at work there.
 //!
 //! Invariants: only the mirror of the token's own view is read; one that cannot be read explains nothing.
