@@ -3,14 +3,17 @@
 //!
 //! Invariants: bounded in all, per view and per token; a full queue refuses, it never waits.
 
+pub mod errands;
 pub mod knock;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::view::ViewId;
+use errands::Errands;
 
 /// Wishes waiting at once, all views together.
 const QUEUE: usize = 1024;
@@ -19,14 +22,42 @@ const PER_VIEW: usize = 10_000;
 /// Lists on demand one token may ask for.
 const PER_TOKEN: usize = 4000;
 
-/// Seconds within which a second refresh out of turn is not asked for.
-const SOON: i64 = 60;
+/// What a list is taken out of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Of {
+    /// A feed, by its name.
+    Feed(String),
+    /// What an organisation created, by its UUID as it stands in the URL.
+    Organisation(String),
+}
+
+/// Before the UUID in the text form; no feed's name has a slash.
+const ORGANISATION: &str = "org/";
+
+impl Of {
+    /// Reads the text form back.
+    pub fn read(text: String) -> Self {
+        match text.strip_prefix(ORGANISATION) {
+            Some(uuid) => Self::Organisation(uuid.to_owned()),
+            None => Self::Feed(text),
+        }
+    }
+}
+
+impl fmt::Display for Of {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Feed(name) => out.write_str(name),
+            Self::Organisation(uuid) => write!(out, "{ORGANISATION}{uuid}"),
+        }
+    }
+}
 
 /// Names a list on demand inside its view, in the words of the URL.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Wanted {
-    /// A feed's name, or that of an organisation's lists (`org:` and its UUID).
-    pub feed: String,
+    /// Out of what.
+    pub of: Of,
     /// A data type's name.
     pub data_type: String,
     /// An age's name.
@@ -62,16 +93,7 @@ pub struct Wish {
 pub struct Demand {
     queue: mpsc::Sender<Wish>,
     asked: Mutex<HashMap<ViewId, HashMap<Wanted, Asked>>>,
-    soon: Mutex<HashMap<ViewId, Soon>>,
-}
-
-/// A refresh that somebody asked for out of turn.
-#[derive(Clone, Copy, Debug)]
-struct Soon {
-    /// Unix seconds of the last one that counted.
-    last: i64,
-    /// Nobody has taken it yet.
-    waits: bool,
+    errands: Errands,
 }
 
 #[derive(Debug)]
@@ -84,7 +106,12 @@ impl Demand {
     /// The shared part and the end that takes wishes out.
     pub fn new() -> (Self, mpsc::Receiver<Wish>) {
         let (queue, wishes) = mpsc::channel(QUEUE);
-        (Self { queue, asked: Mutex::default(), soon: Mutex::default() }, wishes)
+        (Self { queue, asked: Mutex::default(), errands: Errands::default() }, wishes)
+    }
+
+    /// What is wished for beside lists.
+    pub fn errands(&self) -> &Errands {
+        &self.errands
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<ViewId, HashMap<Wanted, Asked>>> {
@@ -124,24 +151,7 @@ impl Demand {
     /// Forgets a view.
     pub fn forget(&self, view: &ViewId) {
         self.asked().remove(view);
-        self.soon.lock().unwrap_or_else(PoisonError::into_inner).remove(view);
-    }
-
-    /// Asks for a refresh of a view out of turn (`now` in Unix seconds). Whoever asks again within a minute changes nothing.
-    pub fn refresh_soon(&self, view: &ViewId, now: i64) {
-        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
-        match soon.get_mut(view) {
-            Some(known) if now - known.last < SOON => {}
-            Some(known) => *known = Soon { last: now, waits: true },
-            None => drop(soon.insert(view.clone(), Soon { last: now, waits: true })),
-        }
-    }
-
-    /// Takes the views out whose refresh was asked for.
-    pub fn take_soon(&self) -> Vec<ViewId> {
-        let mut soon = self.soon.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = soon.iter_mut().filter_map(|(view, known)| std::mem::take(&mut known.waits).then_some(view));
-        waiting.cloned().collect()
+        self.errands.forget(view);
     }
 
     /// Takes times from an earlier run over.
@@ -158,5 +168,21 @@ impl Demand {
         if let Some(of_view) = self.asked().get_mut(view) {
             of_view.retain(|_, asked| asked.last >= before);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_and_an_organisation_of_the_same_name_are_told_apart() {
+        let name = "569b6c1f-bd1c-49c8-9244-0484bce2ab96";
+        let both = [Of::Feed(name.into()), Of::Organisation(name.into())];
+        assert_ne!(both[0].to_string(), both[1].to_string());
+        for of in both {
+            assert_eq!(Of::read(of.to_string()), of);
+        }
+        assert_eq!(Of::read("any".into()), Of::Feed("any".into()), "as older files have it");
     }
 }

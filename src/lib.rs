@@ -18,7 +18,8 @@
 //!
 //! The loose files drive the road: [`refresh`] does one view once and is the only place that names all four middle stages;
 //! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands; [`probe`] is what
-//! they ask a MISP outside of a refresh; [`learned`] keeps the keys that tokens bring, [`last_good`] the site files that checked. [`view`], [`secret`], [`token`], [`demand`], [`status`], [`expiry`], [`state`] and
+//! they ask a MISP outside of a refresh; [`learned`] keeps the keys that tokens bring, [`last_good`] the site files that
+//! checked. [`view`], [`secret`], [`token`], [`demand`], [`contact`], [`status`], [`expiry`], [`state`] and
 //! [`orders`] are what several of them name.
 //!
 //! A newcomer reads `refresh/mod.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
@@ -40,6 +41,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod contact;
 pub mod daemon;
 pub mod demand;
 pub mod expiry;

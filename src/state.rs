@@ -7,8 +7,9 @@
 //!     ├── keys.json                       learned keys, sealed (keys.rs)
 //!     ├── site.sealed                     the last site file that checked, sealed (site_file.rs)
 //!     ├── main.mirror                     everything known of the view (index/mirror.rs)
+//!     ├── main.contact.json               what its MISP said the last time (contact.rs)
 //!     ├── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
-//!     └── user-7.mirror, user-7.json      the same of a learned view
+//!     └── user-7.mirror, user-7.json …    the same of a learned view
 //! ```
 //!
 //! Invariants: a file is written aside, synced and renamed, mode 0600; a file that cannot be read back is put aside as
@@ -28,6 +29,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::contact::Contact;
 use crate::view::ViewId;
 
 /// Why a state file could not be used.
@@ -95,7 +97,7 @@ fn create_private_dir(path: &Path) -> Result<(), StateError> {
 /// One list on demand and when it was last asked for (Unix seconds).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnDemand {
-    /// Feed, data type, age, format.
+    /// Feed (or `org/` and the UUID of an organisation), data type, age, format.
     pub list: [String; 4],
     /// Unix seconds.
     pub last_asked: i64,
@@ -218,6 +220,29 @@ impl ViewState {
         self.write(&path, |out| serde_json::to_writer_pretty(out, counters).map_err(io::Error::from))
     }
 
+    fn contact_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.contact.json", self.name))
+    }
+
+    /// What the view's MISP said the last time; nothing if that is not known or damaged.
+    pub fn contact(&self) -> Result<Contact, StateError> {
+        let path = self.contact_path();
+        match fs::read(&path) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(contact) => Ok(contact),
+                Err(_) => self.put_aside(&path).map(|()| Contact::default()),
+            },
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Contact::default()),
+            Err(cause) => Err(io_error(&path, cause)),
+        }
+    }
+
+    /// Keeps what the view's MISP said.
+    pub fn keep_contact(&self, contact: &Contact) -> Result<(), StateError> {
+        let path = self.contact_path();
+        self.write(&path, |out| serde_json::to_writer_pretty(out, contact).map_err(io::Error::from))
+    }
+
     /// The mirror's bytes, if there are any.
     pub fn mirror(&self) -> Result<Option<Vec<u8>>, StateError> {
         let path = self.mirror_path();
@@ -248,7 +273,7 @@ impl ViewState {
 
     /// Removes all files of the view.
     pub fn remove(&self) -> Result<(), StateError> {
-        for path in [self.mirror_path(), self.counters_path()] {
+        for path in [self.mirror_path(), self.counters_path(), self.contact_path()] {
             match fs::remove_file(&path) {
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, cause)),
                 _ => {}

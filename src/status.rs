@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
 
+use crate::contact::Contacts;
 use crate::expiry::{self, Step};
 use crate::view::ViewId;
 
@@ -109,6 +110,7 @@ pub struct Board {
     views: RwLock<BTreeMap<ViewId, ViewStatus>>,
     /// What ends soon. Locked before `views` where both are.
     ending: Mutex<BTreeMap<ViewId, Things>>,
+    contacts: Contacts,
 }
 
 type Things = BTreeMap<String, Noted>;
@@ -134,7 +136,13 @@ impl Board {
     /// Takes a view off.
     pub fn remove(&self, view: &ViewId) {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner).remove(view);
+        self.contacts.remove(view);
         self.views.write().unwrap_or_else(PoisonError::into_inner).remove(view);
+    }
+
+    /// What each view's MISP said the last time.
+    pub fn contacts(&self) -> &Contacts {
+        &self.contacts
     }
 
     /// A copy of one view's status.

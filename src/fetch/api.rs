@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use super::FetchError;
 use super::client::{Answer, Client, Request};
@@ -89,9 +90,11 @@ impl<'a> Api<'a> {
         loop {
             match self.attempt_whole(ask).await {
                 Ok((head, body)) => {
-                    return serde_json::from_slice(&body)
-                        .map(|value| (head, value))
-                        .map_err(|error| self.wrong(ask, error.to_string()));
+                    let value = serde_json::from_slice(&body).map_err(|error| match error.classify() {
+                        Category::Data => self.wrong(ask, error.to_string()),
+                        _ => self.no_json(ask, error.to_string()),
+                    });
+                    return value.map(|value| (head, value));
                 }
                 Err(error) => self.before_retry(ask, error, attempt).await?,
             }
@@ -109,7 +112,25 @@ impl<'a> Api<'a> {
 
     /// An answer that is JSON, but not what was asked for.
     pub fn wrong(&self, ask: &Ask, cause: impl Into<String>) -> FetchError {
-        FetchError::Json { what: self.url(ask), cause: cause.into() }.asking(&ask.what)
+        FetchError::Unexpected { what: self.url(ask), cause: cause.into() }.asking(&ask.what)
+    }
+
+    /// An answer that is no JSON.
+    pub fn no_json(&self, ask: &Ask, cause: String) -> FetchError {
+        FetchError::Json { what: self.url(ask), cause }.asking(&ask.what)
+    }
+
+    /// The bytes of an answer of at most `limit` bytes, asked for once. That they are JSON is for the caller to see.
+    pub async fn bytes(&self, ask: &Ask, limit: u64) -> Result<Vec<u8>, FetchError> {
+        let mut answer = self.good(ask).await.map_err(|error| error.asking(&ask.what))?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| error.asking(&ask.what))? {
+            body.extend_from_slice(&chunk);
+            if body.len() as u64 > limit {
+                return Err(FetchError::TooLarge { what: self.url(ask), limit }.asking(&ask.what));
+            }
+        }
+        Ok(body)
     }
 
     fn wait(&self, error: &FetchError, attempt: u32, once_on_500: bool) -> Option<Duration> {

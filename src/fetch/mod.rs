@@ -228,6 +228,14 @@ pub enum FetchError {
         /// What the parser says.
         cause: String,
     },
+    /// JSON, but not of the wanted shape.
+    #[error("{what}: {cause}")]
+    Unexpected {
+        /// File or URL.
+        what: String,
+        /// What is wrong.
+        cause: String,
+    },
     /// Events kept changing while they were read.
     #[error("events changed while they were read, {rounds} times in a row")]
     Moving {

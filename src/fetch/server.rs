@@ -18,6 +18,8 @@ use super::certificate;
 pub struct Server {
     /// Of MISP, e.g. `2.5.1`.
     pub version: String,
+    /// All it says of itself beside the version: a JSON object.
+    pub about: String,
     /// The user's number: names the view.
     pub user: String,
     /// The user's address.
@@ -60,14 +62,15 @@ pub struct Tag {
     pub name: String,
 }
 
+/// Where a MISP says its version, and what the key may do.
+pub const ABOUT: &str = "/servers/getVersion";
+
 /// Asks for version and user.
 pub async fn ask(api: &Api<'_>) -> Result<Server, FetchError> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: String,
-    }
-    let (_, version): (Head, Version) = api.json(&Ask::get("/servers/getVersion", "the server's version")).await?;
-    Ok(Server { version: version.version, ..user(api).await? })
+    let version_ask = Ask::get(ABOUT, "the server's version");
+    let (_, about): (Head, Value) = api.json(&version_ask).await?;
+    let version = about["version"].as_str().ok_or_else(|| api.wrong(&version_ask, "names no version"))?.to_owned();
+    Ok(Server { version, about: about.to_string(), ..user(api).await? })
 }
 
 /// Asks whose key it is: all but the version. This proves the key (`UsersController::view`).
@@ -77,6 +80,7 @@ pub async fn user(api: &Api<'_>) -> Result<Server, FetchError> {
     let user = text(&me["User"]["id"]).ok_or_else(|| api.wrong(&me_ask, "names no user"))?;
     Ok(Server {
         version: String::new(),
+        about: String::new(),
         user,
         email: text(&me["User"]["email"]).unwrap_or_default(),
         organisation: text(&me["Organisation"]["name"]).unwrap_or_default(),

@@ -26,8 +26,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 pub use age::{AGES, Age};
 pub use normalise::{Bounds, Refusal};
 pub use types::{DataType, TYPES};
@@ -37,27 +35,16 @@ pub use types::{DataType, TYPES};
 pub enum Slice {
     /// A named feed: a tag feed, `any` or `42`.
     Feed(Arc<str>),
-    /// Everything an organisation created.
-    Organisation(Uuid),
+    /// Everything an organisation created. Named by its UUID as it was asked for: MISP compares it letter by letter, so
+    /// one with upper-case letters is nobody's.
+    Organisation(Arc<str>),
 }
 
 impl fmt::Display for Slice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Slice::Feed(name) => out.write_str(name),
-            Slice::Organisation(uuid) => write!(out, "{ORGANISATION}{uuid}"),
+            Slice::Feed(name) | Slice::Organisation(name) => out.write_str(name),
         }
-    }
-}
-
-/// What the name of an organisation's slice begins with; no feed has a colon in its name.
-const ORGANISATION: &str = "org:";
-
-impl Slice {
-    /// The slice of that name; the inverse of its `Display`.
-    pub fn named(name: &str) -> Self {
-        let uuid = name.strip_prefix(ORGANISATION).and_then(|uuid| uuid.parse().ok());
-        uuid.map_or_else(|| Slice::Feed(name.into()), Slice::Organisation)
     }
 }
 

@@ -77,7 +77,7 @@ struct Want {
     creator: Option<uuid::Uuid>,
     published_only: bool,
     with_warninglist_hits: bool,
-    /// A feed the rules do not know has no members.
+    /// A feed the rules do not know has no members, nor has an organisation whose name is no UUID in lower case.
     known: bool,
 }
 
@@ -86,7 +86,10 @@ impl Want {
         let everything =
             Want { feed: None, creator: None, published_only: true, with_warninglist_hits: false, known: true };
         match slice {
-            Slice::Organisation(uuid) => Want { creator: Some(*uuid), ..everything },
+            Slice::Organisation(name) => {
+                let uuid = uuid::Uuid::parse_str(name).ok().filter(|uuid| uuid.to_string() == **name);
+                Want { creator: uuid, known: uuid.is_some(), ..everything }
+            }
             Slice::Feed(name) if &**name == ANY => everything,
             Slice::Feed(name) if &**name == FORTY_TWO => Want { with_warninglist_hits: true, ..everything },
             Slice::Feed(name) => match rules.feeds.iter().position(|feed| feed.name == *name) {

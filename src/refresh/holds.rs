@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::How;
+use crate::index::Slice;
 use crate::index::select::like;
 use crate::state::Hold;
 
@@ -34,6 +35,14 @@ pub type Reasons = BTreeMap<String, String>;
 /// Key of the hold on a feed.
 pub fn feed_key(feed: &str) -> String {
     format!("{FEED}{feed}")
+}
+
+/// The hold on a slice, if it is held.
+pub fn hold_on<'a>(holds: &'a BTreeMap<String, Hold>, slice: &Slice) -> Option<&'a Hold> {
+    match slice {
+        Slice::Feed(name) => holds.get(&feed_key(name)),
+        Slice::Organisation(_) => None,
+    }
 }
 
 /// What the last refresh knew and what this pull found.

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Inner, lock};
-use crate::demand::Wanted;
+use crate::demand::{Of, Wanted};
 use crate::index::select::ListKey;
 use crate::index::{AGES, Age, DataType, Slice};
 use crate::render::{FORMATS, Format};
@@ -21,7 +21,11 @@ pub(super) type Matrix = BTreeMap<ListKey, Slots>;
 
 /// Key of an artifact.
 pub(super) fn artifact_key((slice, data_type): &ListKey, (age, format): (usize, usize)) -> String {
-    layout::feed_key(&slice.to_string(), data_type, AGES[age].name, FORMATS[format].extension)
+    let (age, extension) = (AGES[age].name, FORMATS[format].extension);
+    match slice {
+        Slice::Feed(feed) => layout::feed_key(feed, data_type, age, extension),
+        Slice::Organisation(uuid) => layout::organisation_key(uuid, data_type, age, extension),
+    }
 }
 
 /// The slot whose changes are counted as those of the list: its largest age, there the format that stands first. One that
@@ -34,6 +38,14 @@ pub(super) fn counted(slots: &Slots) -> Option<(usize, usize)> {
 /// Every artifact key of a matrix.
 pub(super) fn artifact_keys(matrix: &Matrix) -> impl Iterator<Item = String> {
     matrix.iter().flat_map(|(list, slots)| slots.keys().map(move |slot| artifact_key(list, *slot)))
+}
+
+/// The slice a wish names.
+pub(super) fn slice(wanted: &Wanted) -> Slice {
+    match &wanted.of {
+        Of::Feed(name) => Slice::Feed(name.as_str().into()),
+        Of::Organisation(uuid) => Slice::Organisation(uuid.as_str().into()),
+    }
 }
 
 impl Inner {
@@ -61,7 +73,7 @@ impl Inner {
 
     /// Adds a list on demand, if there is such a list.
     pub(super) fn add_wanted(&self, matrix: &mut Matrix, wanted: &Wanted) {
-        let slice = Slice::named(&wanted.feed);
+        let slice = slice(wanted);
         if let (true, Some(data_type), Some(age), Some(format)) = (
             self.site.rules.knows(&slice),
             DataType::named(&wanted.data_type),

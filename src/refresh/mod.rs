@@ -9,11 +9,13 @@
 //! | [`holds`] | what must not be published yet |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
+//! | [`contact`] | questions beside a refresh: version, statistics, warninglists |
 //! | `matrix.rs` | which lists, in which ages and formats |
 //!
 //! Order: pull (nothing is locked, it may take minutes) → holds → mirror kept → lists → version → counters. A crash between
 //! any two is made good by the next refresh, because every list is compared with the version that is served.
 
+pub mod contact;
 pub mod holds;
 mod matrix;
 mod publish;
@@ -30,6 +32,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Site};
+use crate::contact::Contact;
 use crate::demand::Wanted;
 use crate::fetch::{FetchError, Pulled, Server};
 use crate::index::mirror::Mirror;
@@ -95,6 +98,11 @@ impl RefreshError {
         matches!(&self.stage, StageError::Fetch(error) if error.refuses_key())
     }
 
+    /// Whether it was the source that failed, not this machine.
+    pub fn is_of_source(&self) -> bool {
+        matches!(self.stage, StageError::Fetch(_) | StageError::TimeLimit(_))
+    }
+
     /// Seconds that the source wants to be left alone.
     pub fn wait(&self) -> Option<u64> {
         let StageError::Fetch(error) = &self.stage else { return None };
@@ -145,6 +153,7 @@ struct Inner {
     state: ViewState,
     known: Mutex<Option<Arc<Kept>>>,
     on_demand: Mutex<BTreeMap<Wanted, i64>>,
+    contact: Mutex<Contact>,
     /// Held while a version is written.
     publishing: Mutex<()>,
     /// The served version is what somebody else sees; it must not be shown.
@@ -170,20 +179,20 @@ impl Publisher {
             state.remove_leftovers()?;
             let on_demand =
                 state.counters()?.on_demand.into_iter().map(|kept| (publish::wanted(&kept), kept.last_asked)).collect();
-            let inner = Inner {
+            let mut inner = Inner {
                 site: site.clone(),
                 zone: config.timezone.clone(),
                 view_dir: layout::view_dir(&config.feeds_dir, site.view.site(), site.view.name()),
                 state,
                 known: Mutex::default(),
                 on_demand: Mutex::new(on_demand),
+                contact: Mutex::default(),
                 publishing: Mutex::default(),
                 is_foreign: AtomicBool::new(false),
             };
-            let owner = inner.state.counters()?.owner;
-            // State that was lost says nothing; the main view is then served all the same.
-            let is_foreign = owner != inner.owner() && !(owner.is_empty() && site.view.is_main());
-            inner.is_foreign.store(is_foreign, Ordering::Relaxed);
+            let is_own = inner.is_own(&inner.state.counters()?);
+            inner.is_foreign.store(!is_own, Ordering::Relaxed);
+            inner.contact = Mutex::new(inner.kept_contact()?);
             Ok(inner)
         };
         open().map(|inner| Self(Arc::new(inner))).map_err(|stage| RefreshError { view: site.view.clone(), stage })
@@ -269,7 +278,7 @@ impl Publisher {
 
     /// Makes a list part of what the next refresh publishes. Returns `false` if that is nothing new.
     pub fn want(&self, wanted: &Wanted, now: Timestamp) -> bool {
-        let known = self.0.site.rules.knows(&Slice::named(&wanted.feed));
+        let known = self.0.site.rules.knows(&matrix::slice(wanted));
         known && lock(&self.0.on_demand).insert(wanted.clone(), now.as_second()).is_none()
     }
 
@@ -292,7 +301,12 @@ impl Publisher {
         let fresh = pull::pull(&self.0, before, &counters, full, progress).await?;
         self.0.check_user(&fresh.pulled)?;
         let inner = Arc::clone(&self.0);
-        on_thread(move || inner.take_over(fresh, how, now)).await
+        on_thread(move || {
+            let about = fresh.pulled.server.as_ref().map(|server| server.about.clone());
+            inner.note_success(about, now)?;
+            inner.take_over(fresh, how, now)
+        })
+        .await
     }
 }
 
@@ -325,7 +339,8 @@ impl Inner {
             coverage == Some(Coverage::Everything) || (coverage.is_some() && self.site.rules.is_tag_feed(slice))
         };
         let can = |wanted: &Wanted| {
-            covered(&Slice::named(&wanted.feed)) && !held.contains_key(&holds::feed_key(&wanted.feed))
+            let slice = matrix::slice(wanted);
+            covered(&slice) && holds::hold_on(&held, &slice).is_none()
         };
         Ok(wanted.iter().map(can).collect())
     }

@@ -15,12 +15,13 @@ use jiff::Timestamp;
 use super::holds;
 use super::matrix::{self, Matrix, Slots};
 use super::{How, Inner, Kept, Report, StageError, lock};
-use crate::demand::Wanted;
+use crate::demand::{Of, Wanted};
 use crate::index::mirror::Mirror;
 use crate::index::select::{self, ListKey, Lists};
 use crate::index::{AGES, DataType, List, TYPES};
 use crate::render::{Body, FORMATS, Rendered};
-use crate::snapshot::manifest::{self, Opened};
+use crate::snapshot::layout;
+use crate::snapshot::manifest::{self, Artifact, Opened};
 use crate::snapshot::prune;
 use crate::snapshot::write::{Header, Outcome, Writer, hex};
 use crate::state::{Compared, Counters, Hold, OnDemand};
@@ -75,7 +76,7 @@ impl Inner {
         let now = publishing.now;
         // What is in memory counts: a crash may have left counters that name the mirror before.
         counters.mirror.clone_from(hash);
-        let is_own = counters.owner == self.owner() || counters.owner.is_empty();
+        let is_own = self.is_own(counters);
         self.drop_idle(now);
         let matrix = self.matrix();
         let previous = self.previous()?;
@@ -92,11 +93,12 @@ impl Inner {
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         let (mut windows, mut rendered) = (Windows::new(), 0);
         for (key, list) in &lists.lists {
-            match previous.as_ref().filter(|_| counters.holds.contains_key(&holds::feed_key(&key.0.to_string()))) {
+            match previous.as_ref().filter(|_| holds::hold_on(&counters.holds, &key.0).is_some()) {
                 Some(previous) => carry(&mut writer, previous, key, &matrix[key]),
                 None => rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut windows)?,
             }
         }
+        self.carry_warninglists(&mut writer, previous.as_ref(), now);
         let outcome = self.finish(writer, counters)?;
         let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
         drop(previous);
@@ -130,7 +132,7 @@ impl Inner {
             since.is_some_and(|since| *began <= since && since <= *oldest)
         };
         same && matrix::artifact_keys(matrix).count() as u64 == *lists
-            && artifacts.len() as u64 == *lists
+            && self.warninglists(previous, publishing.now).count() as u64 + *lists == artifacts.len() as u64
             && matrix::artifact_keys(matrix).all(|key| artifacts.contains_key(&key))
             && windows.iter().all(still)
             && artifacts.values().all(|artifact| previous.is_intact(artifact))
@@ -155,9 +157,8 @@ impl Inner {
         let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
         let header = self.header(&counters, "on demand", kept, now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
-        for (key, artifact) in previous.iter().flat_map(|opened| &opened.manifest.artifacts) {
-            writer.carry(key, artifact);
-        }
+        carry_lists(&mut writer, previous.as_ref());
+        self.carry_warninglists(&mut writer, previous.as_ref(), now);
         let mut rendered = 0;
         for (key, list) in &lists.lists {
             rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut Windows::new())?;
@@ -165,6 +166,60 @@ impl Inner {
         let outcome = self.finish(writer, &mut counters)?;
         self.keep(&mut counters)?;
         Ok(Report { rendered, ..self.report(&known.mirror, outcome, refusals(&lists))? })
+    }
+
+    /// Adds bodies that are made of no mirror to what is published.
+    pub(super) fn publish_fixed(&self, bodies: &[Rendered], now: Timestamp) -> Result<Report, StageError> {
+        let _publishing = lock(&self.publishing);
+        let mut counters = self.counters()?;
+        let previous = self.previous()?;
+        if previous.is_some() && !self.is_own(&counters) {
+            // What somebody else saw is not carried over.
+            return Err(StageError::NoMirror);
+        }
+        let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
+        let header = self.header(&counters, "on demand", kept, now)?;
+        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
+        carry_lists(&mut writer, previous.as_ref());
+        self.carry_warninglists(&mut writer, previous.as_ref(), now);
+        for body in bodies {
+            writer.add(body, false)?;
+        }
+        let outcome = self.finish(writer, &mut counters)?;
+        if let (Some(version), Some(previous)) = (outcome.version, &previous)
+            && counters.compared.version == previous.manifest.version
+        {
+            // The lists are those of the version before.
+            counters.compared.version = version;
+        }
+        self.keep(&mut counters)?;
+        let entries = manifest::open_current(&self.view_dir)?.map_or(0, |opened| opened.manifest.entries());
+        Ok(Report { version: outcome.version, entries, rendered: bodies.len() as u64, ..Report::default() })
+    }
+
+    /// The warninglists of a version that are whole and still asked for.
+    fn warninglists<'a>(
+        &'a self,
+        opened: &'a Opened,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'a String, &'a Artifact)> {
+        opened.manifest.artifacts.iter().filter(move |(key, artifact)| {
+            let id = layout::warninglist_of(key);
+            id.is_some_and(|id| self.is_asked_for(id, now)) && opened.is_intact(artifact)
+        })
+    }
+
+    /// Takes them over. One that is damaged is left out and asked for anew.
+    fn carry_warninglists(&self, writer: &mut Writer<'_>, previous: Option<&Opened>, now: Timestamp) {
+        for (key, artifact) in previous.into_iter().flat_map(|opened| self.warninglists(opened, now)) {
+            writer.carry(key, artifact);
+        }
+    }
+
+    /// Whether the served version is what this view's user sees. State that was lost says nothing; the main view is then served
+    /// all the same.
+    pub(super) fn is_own(&self, counters: &Counters) -> bool {
+        counters.owner == self.owner() || (counters.owner.is_empty() && self.site.view.is_main())
     }
 
     pub(super) fn counters(&self) -> Result<Counters, StageError> {
@@ -233,7 +288,7 @@ impl Inner {
     fn render(
         &self,
         writer: &mut Writer<'_>,
-        (slice, data_type): &ListKey,
+        list_key @ (_, data_type): &ListKey,
         list: &List,
         slots: &Slots,
         now: Timestamp,
@@ -257,9 +312,8 @@ impl Inner {
             let make = || (values, Arc::new(form.body(data_type, list.since(since))));
             let (_, body) = last.entry(*format).or_insert_with(make);
             let rendered = Rendered {
-                feed: slice.to_string(),
-                data_type,
-                age: age.name,
+                key: matrix::artifact_key(list_key, *slot),
+                data_type: Some(*data_type),
                 format: form,
                 body: Arc::clone(body),
                 on_demand: *on_demand,
@@ -287,6 +341,14 @@ impl Inner {
             ..Report::default()
         })
     }
+}
+
+/// All lists as they are served.
+fn carry_lists(writer: &mut Writer<'_>, previous: Option<&Opened>) {
+    let artifacts = previous.into_iter().flat_map(|opened| &opened.manifest.artifacts);
+    artifacts
+        .filter(|(key, _)| layout::warninglist_of(key).is_none())
+        .for_each(|(key, artifact)| writer.carry(key, artifact));
 }
 
 /// The lists of a feed that is held, as they are served.
@@ -328,11 +390,11 @@ fn empty_forms() -> Vec<(&'static str, &'static str, Vec<u8>)> {
 }
 
 pub(super) fn wanted(kept: &OnDemand) -> Wanted {
-    let [feed, data_type, age, format] = kept.list.clone();
-    Wanted { feed, data_type, age, format }
+    let [of, data_type, age, format] = kept.list.clone();
+    Wanted { of: Of::read(of), data_type, age, format }
 }
 
 fn kept(wanted: &Wanted, last_asked: i64) -> OnDemand {
-    let Wanted { feed, data_type, age, format } = wanted.clone();
-    OnDemand { list: [feed, data_type, age, format], last_asked }
+    let Wanted { of, data_type, age, format } = wanted.clone();
+    OnDemand { list: [of.to_string(), data_type, age, format], last_asked }
 }

@@ -16,7 +16,8 @@ pub fn write(_data_type: &str, values: &mut dyn Iterator<Item = &str>, out: &mut
     entries
 }
 
-fn quote(value: &str, out: &mut Vec<u8>) {
+/// Writes a text in quotes, in ASCII.
+pub(super) fn quote(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     for character in value.chars() {
         match character {

@@ -7,6 +7,7 @@ pub mod b64;
 pub mod json;
 pub mod text;
 pub mod vendor;
+pub mod warninglist;
 pub mod xml;
 pub mod yaml;
 
@@ -108,12 +109,10 @@ impl Format {
 /// One list, rendered.
 #[derive(Clone, Debug)]
 pub struct Rendered {
-    /// A feed's name.
-    pub feed: String,
-    /// A data type's name.
-    pub data_type: &'static str,
-    /// An age's name.
-    pub age: &'static str,
+    /// Names it inside its version.
+    pub key: String,
+    /// A data type's name; `None`: it is no list of one, and has no empty form apart from its own.
+    pub data_type: Option<&'static str>,
     /// The format.
     pub format: &'static Format,
     /// Lists with the same values share it.

@@ -10,10 +10,35 @@ use scalar::Style;
 
 /// Behind this column a space becomes a line end.
 const WIDTH: usize = 80;
-/// Columns before a value: the dash and a space.
-const DASH: usize = 2;
-/// What a continued line begins with.
-const INDENT: &[u8] = b"\n  ";
+/// Where the values of a list stand: behind a dash and a space.
+const ENTRY: Place = Place { column: 2, indent: 2 };
+
+/// Where a text stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Columns before it.
+    pub(super) column: usize,
+    /// Columns before a line that continues it.
+    pub(super) indent: usize,
+}
+
+impl Place {
+    /// Begins a line that continues the text.
+    fn wrap(self, out: &mut Vec<u8>) {
+        out.push(b'\n');
+        out.resize(out.len() + self.indent, b' ');
+    }
+}
+
+/// Writes one text as a value.
+pub(super) fn text(value: &str, place: Place, out: &mut Vec<u8>) {
+    match scalar::style(value) {
+        Style::Plain if place.column + value.len() <= WIDTH => out.extend_from_slice(value.as_bytes()),
+        Style::Plain => plain(value.as_bytes(), place, out),
+        Style::Single => single(value.as_bytes(), place, out),
+        Style::Double => double(value, place, out),
+    }
+}
 
 /// Writes the list; the number of entries.
 pub fn write(_data_type: &str, values: &mut dyn Iterator<Item = &str>, out: &mut Vec<u8>) -> u64 {
@@ -21,12 +46,7 @@ pub fn write(_data_type: &str, values: &mut dyn Iterator<Item = &str>, out: &mut
     let mut entries = 0;
     for value in values {
         out.extend_from_slice(b"\n- ");
-        match scalar::style(value) {
-            Style::Plain if DASH + value.len() <= WIDTH => out.extend_from_slice(value.as_bytes()),
-            Style::Plain => plain(value.as_bytes(), out),
-            Style::Single => single(value.as_bytes(), out),
-            Style::Double => double(value, out),
-        }
+        text(value, ENTRY, out);
         entries += 1;
     }
     out.extend_from_slice(if entries == 0 { b" []\n" } else { b"\n" });
@@ -41,12 +61,12 @@ pub fn values(body: &[u8]) -> Option<Vec<String>> {
 }
 
 /// Without quotes: printable ASCII on one line, folded at single spaces.
-fn plain(text: &[u8], out: &mut Vec<u8>) {
-    let mut column = DASH;
+fn plain(text: &[u8], place: Place, out: &mut Vec<u8>) {
+    let mut column = place.column;
     for run in runs(text) {
         if *run == b" "[..] && column > WIDTH {
-            out.extend_from_slice(INDENT);
-            column = DASH;
+            place.wrap(out);
+            column = place.indent;
         } else {
             out.extend_from_slice(run);
             column += run.len();
@@ -55,22 +75,22 @@ fn plain(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// In single quotes: printable ASCII and line feeds. A quote is doubled, a line feed is an empty line.
-fn single(text: &[u8], out: &mut Vec<u8>) {
+fn single(text: &[u8], place: Place, out: &mut Vec<u8>) {
     out.push(b'\'');
-    let mut column = DASH + 1;
+    let mut column = place.column + 1;
     let mut at = 0;
     for run in runs(text) {
         let is_inside = at > 0 && at + run.len() < text.len();
         at += run.len();
         match run {
             b" " if column > WIDTH && is_inside => {
-                out.extend_from_slice(INDENT);
-                column = DASH;
+                place.wrap(out);
+                column = place.indent;
             }
             [b'\n', ..] => {
                 out.resize(out.len() + run.len(), b'\n');
-                out.extend_from_slice(INDENT);
-                column = DASH;
+                place.wrap(out);
+                column = place.indent;
             }
             _ => {
                 for piece in run.split_inclusive(|byte| *byte == b'\'') {
@@ -95,9 +115,9 @@ fn runs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// In double quotes, with escapes: any text. Folded at spaces, and before what follows an escape, with a backslash at the end
 /// of the line; a space that begins the next line is escaped.
-fn double(text: &str, out: &mut Vec<u8>) {
+fn double(text: &str, place: Place, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut column = DASH + 1;
+    let mut column = place.column + 1;
     let mut letters = text.char_indices().peekable();
     // Unescaped letters are ASCII and held back until something else comes: `start` to where we are.
     let mut start = 0;
@@ -120,8 +140,8 @@ fn double(text: &str, out: &mut Vec<u8>) {
             out.extend_from_slice(&text.as_bytes()[start..start + held]);
             start += held;
             out.push(b'\\');
-            out.extend_from_slice(INDENT);
-            column = DASH;
+            place.wrap(out);
+            column = place.indent;
             if text.as_bytes()[start] == b' ' {
                 out.push(b'\\');
                 column += 1;

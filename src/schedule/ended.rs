@@ -31,6 +31,10 @@ impl Schedule {
                 self.rendered(&view, *rendered, now);
                 view
             }
+            Done::Question(view, asked) => {
+                self.answered(&view, *asked);
+                view
+            }
             Done::Proof(proof) => return self.proved(*proof, now),
             Done::Removed => return,
         };
@@ -90,12 +94,15 @@ impl Schedule {
             Err(_) => answer(patient, Answer::Later),
         }
         let key = lane.site.source.key().cloned();
+        self.shared.board.contacts().set(view, lane.publisher.contact());
+        let mut renew_since = None;
         let outcome = match &refreshed.result {
             Ok(report) => {
                 lane.succeeded(&self.zone, now);
                 let before =
                     now.as_second() - i64::try_from(lane.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX / 2);
                 self.shared.demand.forget_idle(view, before);
+                renew_since = report.full.then_some(before);
                 let Report { version, events, read, full, .. } = report;
                 tracing::info!(%view, ?version, events, read, full, "refreshed");
                 self.shared.board.update(view, |status| succeeded(status, report, lane.due, now));
@@ -112,6 +119,9 @@ impl Schedule {
         };
         for taken in std::mem::take(&mut lane.serving) {
             orders::answer(&self.state_dir, &taken, &outcome);
+        }
+        if let Some(since) = renew_since {
+            self.renew_answers(view, since);
         }
         if let Some(key) = key.filter(|_| !view.is_main()) {
             self.judge_key(view, &key, &refreshed.result, now);
@@ -133,7 +143,7 @@ impl Schedule {
         }
     }
 
-    fn published(&self, view: &ViewId, report: &Report) {
+    pub(super) fn published(&self, view: &ViewId, report: &Report) {
         let Some(lane) = self.lanes.get(view) else { return };
         // Made with settings that do not count any more; perhaps with the key of somebody else.
         if lane.newer.is_some() {

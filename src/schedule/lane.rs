@@ -4,12 +4,15 @@
 //! time; after a failure the next try is soon, at the latest when the period is over; a full refresh is due by its own
 //! clock, from the last one that ended.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::asked::Askers;
 use crate::config::Site;
+use crate::contact::Question;
 use crate::demand::Wish;
 use crate::orders::Taken;
 use crate::refresh::{How, Publisher};
@@ -37,6 +40,10 @@ pub(super) struct Lane {
     pub(super) waiting: Vec<Wish>,
     pub(super) rendering: bool,
     pub(super) rendered_at: i64,
+    /// What consumers want to know of the MISP, and who waits for it.
+    pub(super) questions: BTreeMap<Question, Askers>,
+    /// One of them is being asked.
+    pub(super) asking: bool,
     /// Of other commands, for the next refresh.
     pub(super) orders: Vec<Taken>,
     /// Of other commands, for the refresh under way.
@@ -70,6 +77,8 @@ impl Lane {
             waiting: Vec::new(),
             rendering: false,
             rendered_at: 0,
+            questions: BTreeMap::new(),
+            asking: false,
             orders: Vec::new(),
             serving: Vec::new(),
             stretched: false,
@@ -80,7 +89,14 @@ impl Lane {
 
     /// Nothing of the view runs.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_none() && !self.rendering
+        self.running.is_none() && !self.rendering && !self.asking
+    }
+
+    /// The next question to be asked, if none is.
+    pub(super) fn next_question(&mut self) -> Option<(Question, Askers)> {
+        let next = if self.asking { None } else { self.questions.pop_first() };
+        self.asking |= next.is_some();
+        next
     }
 
     /// Begins a refresh: how thorough it is.

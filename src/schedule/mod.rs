@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `mod.rs` | the loop, and what it starts |
 //! | `lane.rs` | one view: when it is due |
+//! | `asked.rs` | questions to a view's MISP, and refreshes before their time |
 //! | `ended.rs` | what follows from what has ended |
 //! | `proofs.rs` | keys of tokens: proven, proven again, refused |
 //!
@@ -18,6 +19,7 @@
 //! Invariants: a failed refresh keeps what is served but for the ages, is logged once and shows on the board; wishes are
 //! answered from the mirror beside a refresh that hangs; at most one version per second exists because of wishes.
 
+mod asked;
 mod ended;
 mod lane;
 mod proofs;
@@ -90,6 +92,7 @@ enum Done {
     Wishes(ViewId, Box<Rendered>),
     Proof(Box<proofs::Proof>),
     Removed,
+    Question(ViewId, Box<asked::Asked>),
 }
 
 /// A refresh that ended. If it failed, what was published all the same because time went by.
@@ -159,9 +162,11 @@ impl Schedule {
         let (look, mut looks) = mpsc::channel(1);
         let mut trigger = trigger(look).await?;
         let mut stop = pin!(stop);
+        let demand = Arc::clone(&self.shared.demand);
         loop {
             tokio::select! {
                 () = &mut stop => break,
+                errand = demand.errands().next() => self.run_errand(errand, Timestamp::now()),
                 Some(config) = inbox.configs.recv() => self.configure(&config, Timestamp::now()),
                 Some(wish) = inbox.wishes.recv() => self.take(wish),
                 Some(knock) = inbox.knocks.recv() => self.knocked(knock, Timestamp::now()),
@@ -232,6 +237,7 @@ impl Schedule {
         if lane.publisher.owns_current() {
             (self.shared.on_published)(&site.view, lane.publisher.view_dir());
         }
+        self.shared.board.contacts().set(&site.view, lane.publisher.contact());
         self.lanes.insert(site.view.clone(), lane);
     }
 
@@ -268,12 +274,6 @@ impl Schedule {
             self.idle_looked = now.as_second();
             self.drop_idle(now);
         }
-        for view in self.shared.demand.take_soon() {
-            // One that fails keeps its own pauses.
-            if let Some(lane) = self.lanes.get_mut(&view).filter(|lane| lane.failures == 0) {
-                lane.due = lane.due.min(now);
-            }
-        }
         let server = |lane: &Lane| lane.site.source.server().map(str::to_owned);
         let mut busy: BTreeSet<String> =
             self.lanes.values().filter(|lane| lane.running.is_some()).filter_map(server).collect();
@@ -284,12 +284,17 @@ impl Schedule {
             if is_due && server(lane).is_none_or(|server| busy.insert(server)) {
                 let how = lane.begin(now);
                 lane.publisher.note_asked(self.shared.demand.last_asked(view));
+                lane.publisher.note_questions(self.shared.demand.errands().take_asked(view));
                 self.tasks.spawn(refresh(lane.publisher.clone(), how, Arc::clone(&self.permits)));
             }
             if !lane.rendering && !lane.waiting.is_empty() && lane.rendered_at < now.as_second() {
                 lane.rendering = true;
                 lane.rendered_at = now.as_second();
                 self.tasks.spawn(render(lane.publisher.clone(), std::mem::take(&mut lane.waiting)));
+            }
+            if let Some((question, askers)) = lane.next_question() {
+                lane.publisher.note_questions(self.shared.demand.errands().take_asked(view));
+                self.tasks.spawn(asked::ask(lane.publisher.clone(), question, askers));
             }
             lane.watch(&self.shared.board, view, now);
         }
@@ -302,6 +307,12 @@ async fn refresh(publisher: Publisher, how: How, permits: Arc<Semaphore>) -> Don
     let result = publisher.refresh(how, Timestamp::now(), Arc::new(|_, _| {})).await;
     // With the source away ages go on expiring. Err: nothing is known yet.
     let expired = if result.is_err() { publisher.expire(Timestamp::now()).await.ok() } else { None };
+    if let Err(error) = &result
+        && error.is_of_source()
+        && let Err(error) = publisher.ask_afterwards(Timestamp::now()).await
+    {
+        tracing::warn!(view = %publisher.view(), error = %error.stage, "what MISP said could not be kept");
+    }
     Done::Refresh(publisher.view().clone(), Box::new(Refreshed { result, expired }))
 }
 

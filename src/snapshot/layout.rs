@@ -11,7 +11,8 @@
 //!     │   ├── feed/block/ipv4/1w.txt.gz   the same, compressed, where that is worth it
 //!     │   ├── feed/block/ipv4/1w.xml      the same list in another format
 //!     │   ├── feed/block/ipv4/1w.cisco.txt  a vendor's profile of it: extension `cisco.txt`
-//!     │   ├── org/<uuid>/ipv4/1w.txt      what one organisation created
+//!     │   ├── org/<uuid>/domain/1m.txt    what one organisation created, once somebody asked for it
+//!     │   ├── warninglist/5.json          a warninglist of the MISP, once somebody asked for it; 0: the index of all
 //!     │   └── empty/ipv4.txt              what a list answers that was never anything but empty
 //!     └── .candidate-000043/              being written; removed by the next refresh if it is left over
 //! ```
@@ -45,15 +46,33 @@ pub fn version_number(name: &str) -> Option<u64> {
     (name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok()).flatten()
 }
 
-/// What the name of an organisation's list begins with, before its UUID. No feed is called so: feeds have no colon.
-pub const ORGANISATION: &str = "org:";
-
-/// Key (and path inside the version) of a list of a feed, or of an organisation.
+/// Key (and path inside the version) of a feed's list.
 pub fn feed_key(feed: &str, data_type: &str, age: &str, extension: &str) -> String {
-    match feed.strip_prefix(ORGANISATION) {
-        Some(uuid) => format!("org/{uuid}/{data_type}/{age}.{extension}"),
-        None => format!("feed/{feed}/{data_type}/{age}.{extension}"),
-    }
+    format!("feed/{feed}/{data_type}/{age}.{extension}")
+}
+
+/// Key (and path inside the version) of the list of what an organisation created.
+pub fn organisation_key(uuid: &str, data_type: &str, age: &str, extension: &str) -> String {
+    format!("org/{uuid}/{data_type}/{age}.{extension}")
+}
+
+/// What the keys of warninglists begin with.
+const WARNINGLIST: &str = "warninglist/";
+
+/// Key (and path inside the version) of a warninglist; 0: the index of all.
+pub fn warninglist_key(id: u16, extension: &str) -> String {
+    format!("{WARNINGLIST}{id}.{extension}")
+}
+
+/// The warninglist that a key names, if it does.
+pub fn warninglist_of(key: &str) -> Option<u16> {
+    key.strip_prefix(WARNINGLIST)?.split_once('.')?.0.parse().ok()
+}
+
+/// Name of the list that a key is one age and format of: `block/ipv4`, or `org/<uuid>/ipv4`.
+pub fn list_of(key: &str) -> &str {
+    let list = key.rsplit_once('/').map_or(key, |(list, _)| list);
+    list.strip_prefix("feed/").unwrap_or(list)
 }
 
 /// Path of the empty form.
@@ -71,9 +90,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn feeds_and_organisations_have_folders_of_their_own() {
-        assert_eq!(feed_key("block", "ipv4", "1w", "txt"), "feed/block/ipv4/1w.txt");
-        assert_eq!(feed_key("org:5a5a", "ipv4", "1w", "cisco.txt"), "org/5a5a/ipv4/1w.cisco.txt");
+    fn keys_say_which_list_they_are_of() {
+        let organisation = organisation_key("a", "ipv4", "1w", "txt");
+        assert_eq!((list_of(&organisation), list_of(&feed_key("a", "ipv4", "1w", "txt"))), ("org/a/ipv4", "a/ipv4"));
+        assert_eq!(warninglist_of(&warninglist_key(1000, "xml")), Some(1000));
+        assert_eq!((warninglist_of(&organisation), warninglist_of("warninglist/x.txt")), (None, None));
     }
 
     #[test]

@@ -86,8 +86,7 @@ impl Manifest {
     /// Every list that has entries, as one that did not change.
     pub fn unchanged(&self) -> BTreeMap<String, Change> {
         let named = |(list, entries): (&str, u64)| {
-            let list = list.strip_prefix("feed/").unwrap_or(list).to_owned();
-            (entries > 0).then_some((list, Change { entries, ..Change::default() }))
+            (entries > 0).then_some((list.to_owned(), Change { entries, ..Change::default() }))
         };
         self.largest().into_iter().filter_map(named).collect()
     }
@@ -95,9 +94,9 @@ impl Manifest {
     /// List → its entries at the largest age.
     fn largest(&self) -> BTreeMap<&str, u64> {
         let mut largest: BTreeMap<&str, u64> = BTreeMap::new();
-        for (key, artifact) in &self.artifacts {
-            let list = key.rsplit_once('/').map_or(&**key, |(list, _)| list);
-            let entries = largest.entry(list).or_default();
+        let is_list = |(key, _): &(&String, &Artifact)| layout::warninglist_of(key).is_none();
+        for (key, artifact) in self.artifacts.iter().filter(is_list) {
+            let entries = largest.entry(layout::list_of(key)).or_default();
             *entries = artifact.entries.max(*entries);
         }
         largest

@@ -87,7 +87,7 @@ impl<'a> Writer<'a> {
 
     /// Takes one list. `counted` says that its changes are those of its feed and type; one body of each says it.
     pub fn add(&mut self, list: &Rendered, counted: bool) -> Result<(), SnapshotError> {
-        let key = layout::feed_key(&list.feed, list.data_type, list.age, list.format.extension);
+        let key = list.key.clone();
         let sha256 = hex(digest::digest(&digest::SHA256, &list.body.bytes).as_ref());
         let previous = self.previous.and_then(|opened| opened.manifest.artifacts.get(&key));
         let unchanged = previous.is_some_and(|old| old.sha256 == sha256);
@@ -110,8 +110,8 @@ impl<'a> Writer<'a> {
             gzip_bytes: previous.filter(|_| unchanged).and_then(|old| old.gzip_bytes),
             on_demand: list.on_demand,
         };
-        if list.body.entries == 0 && !was_file {
-            artifact.path = layout::empty_path(list.data_type, list.format.extension);
+        if let Some(data_type) = list.data_type.filter(|_| list.body.entries == 0 && !was_file) {
+            artifact.path = layout::empty_path(data_type, list.format.extension);
         } else if !(unchanged && was_file) || is_damaged {
             artifact.gzip_bytes = self.place(&key, &artifact, list)?;
         }
@@ -143,10 +143,7 @@ impl<'a> Writer<'a> {
     fn count(&mut self, list: &Rendered, changed_from: Option<&Artifact>) {
         let mut change = Change { entries: list.body.entries, ..Change::default() };
         let old = changed_from.and_then(|old| self.read_previous(old)).and_then(|body| (list.format.values)(&body));
-        let first = self.previous.is_none_or(|opened| {
-            let key = layout::feed_key(&list.feed, list.data_type, list.age, list.format.extension);
-            !opened.manifest.artifacts.contains_key(&key)
-        });
+        let first = self.previous.is_none_or(|opened| !opened.manifest.artifacts.contains_key(&list.key));
         if let (Some(mut old), Some(new)) = (old, (list.format.values)(&list.body.bytes)) {
             old.sort_unstable();
             change.added = new.iter().filter(|value| old.binary_search(value).is_err()).count() as u64;
@@ -155,7 +152,7 @@ impl<'a> Writer<'a> {
             change.added = list.body.entries;
         }
         if change != Change::default() {
-            self.changes.insert(format!("{}/{}", list.feed, list.data_type), change);
+            self.changes.insert(layout::list_of(&list.key).to_owned(), change);
         }
     }
 

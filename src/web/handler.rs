@@ -24,8 +24,8 @@ use super::params::{self, List, Words};
 use super::route::{self, FeedPath, Route};
 use super::views::{self, preparing};
 use super::{Settings, SiteSettings};
-use super::{favicon, health, issue, log_line, mapping, pages};
-use crate::demand::Answer;
+use super::{contact, favicon, health, issue, log_line, mapping, pages};
+use crate::demand::{Answer, Of};
 use crate::expiry;
 use crate::view::ViewId;
 
@@ -57,6 +57,10 @@ pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr
         Route::Page(page) => pages::answer(front, &settings, request, body, &client, &page, now).await,
         Route::Feed(path) => {
             feed(front, &settings, request, &client, &path, now).await.unwrap_or_else(Refusal::into_response)
+        }
+        Route::Contact(about) => {
+            let answered = contact::answer(front, &settings, request, &client, &about, now);
+            answered.await.unwrap_or_else(Refusal::into_response)
         }
         Route::ClearCache(path) => {
             clear(front, &settings, request, &client, &path, now).unwrap_or_else(Refusal::into_response)
@@ -106,7 +110,7 @@ async fn feed(
 }
 
 /// A token that ends soon shows on the board, from when it is seen in use. It ends at 00:00 of its date.
-fn note_end(front: &Front, settings: &Settings, view: &ViewId, grant: &Grant<'_>, now: Timestamp) {
+pub(super) fn note_end(front: &Front, settings: &Settings, view: &ViewId, grant: &Grant<'_>, now: Timestamp) {
     let midnight = grant.token.claims.expires.to_zoned_datetime(settings.timezone.clone());
     let Ok(ends) = midnight.map(|midnight| midnight.timestamp().as_second()) else { return };
     let now = now.as_second();
@@ -129,7 +133,7 @@ fn clear(
     params::read(Words::new(settings, &grant.site.feeds), path, None)
         .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;
     if let Some(view) = views::known(front, &grant, now) {
-        front.demand().refresh_soon(&view, now.as_second());
+        front.demand().errands().refresh_soon(&view, now.as_second());
     }
     let mut response = Response::new(files::whole(r#"{"ok":true}"#));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -138,7 +142,7 @@ fn clear(
 }
 
 fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {
-    if site.undefined_feeds.contains(&list.wanted.feed) {
+    if matches!(&list.wanted.of, Of::Feed(name) if site.undefined_feeds.contains(name)) {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "This custom feed is not defined for this site."));
     }
     Ok(())
@@ -172,7 +176,7 @@ async fn find(
 }
 
 /// 200, 206 or 304 for a list that is there; 412 or 416.
-async fn deliver(
+pub(super) async fn deliver(
     request: &Parts,
     table: &Table,
     entry: &Entry,

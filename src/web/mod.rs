@@ -9,10 +9,10 @@
 //! | [`client_ip`] | peer and trusted proxies → the client's address |
 //! | [`guard`] | token and address → who asks of which site, or a refusal |
 //! | [`views`] | which view a token opens, and its table, waited for if need be |
-//! | [`organisation`] | the UUID of `/v1/uuid/…` |
 //! | [`params`] | path and query → the list that is meant, or a 422 |
 //! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
 //! | [`files`] | key → artifact in the table in memory → body |
+//! | [`contact`] | `/v1/check`, `/v1/statistics`, warninglists: what MISP said the last time |
 //! | [`health`] | `/` and `/v1/status` |
 //! | [`mapping`] | `/v1/feedmapping` |
 //! | [`favicon`] | `/favicon.ico` |
@@ -30,6 +30,7 @@ pub mod access_log;
 pub mod asset;
 pub mod client_ip;
 pub mod conditional;
+pub mod contact;
 pub mod favicon;
 pub mod files;
 pub mod guard;
@@ -42,7 +43,6 @@ pub mod log_line;
 pub mod logged;
 pub mod mapping;
 pub mod openapi;
-pub mod organisation;
 pub mod pages;
 pub mod params;
 pub mod route;

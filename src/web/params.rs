@@ -8,13 +8,15 @@ use std::fmt::Write;
 
 use percent_encoding::percent_decode_str;
 
-use super::route::FeedPath;
-use super::{Form, Settings, organisation};
-use crate::demand::Wanted;
+use super::route::{FeedPath, Shape};
+use super::{Form, Settings};
+use crate::demand::{Of, Wanted};
 use crate::snapshot::layout;
 
 /// Largest accepted `cache`.
 const MAX_CACHE: u32 = 86_400;
+/// Characters of a UUID.
+const UUID: usize = 36;
 /// More digits are refused unread.
 const MAX_DIGITS: usize = 4300;
 
@@ -50,35 +52,45 @@ pub struct List {
 /// Checks path and query together. The error is the body of a 422.
 pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<List, String> {
     let feeds: Vec<&str> = words.feeds.iter().map(String::as_str).collect();
-    let forms: Vec<&Form> = words.formats.iter().filter(|form| form.vendor == path.vendor).collect();
+    let is_vendor = path.shape == Shape::Vendor;
+    let forms: Vec<&Form> = words.formats.iter().filter(|form| form.vendor == is_vendor).collect();
     let formats: Vec<&str> = forms.iter().map(|form| form.name).collect();
     let form = forms.into_iter().find(|form| form.name == path.format);
     let takes = |data_type: &&str| form.and_then(|form| form.types).is_none_or(|types| types.contains(data_type));
     let types: Vec<&str> = words.types.iter().copied().filter(takes).collect();
     let check_format = |name| check_word(name, &path.format, &formats);
     let mistakes: Vec<String> = [
-        if path.vendor { check_format("vendorName") } else { None },
-        if path.organisation { organisation::check(&path.feed) } else { check_word("feedName", &path.feed, &feeds) },
+        if is_vendor { check_format("vendorName") } else { None },
+        match path.shape {
+            Shape::Organisation => check_uuid(&path.feed),
+            _ => check_word("feedName", &path.feed, &feeds),
+        },
         check_word("dataType", &path.data_type, &types),
         check_word("dataAge", &path.age, words.ages),
-        if path.vendor { None } else { check_format("returnedDataType") },
-        last(query, "cache").and_then(|value| check_cache(&value)),
+        if is_vendor { None } else { check_format("returnedDataType") },
+        last(query, "cache").filter(|_| path.shape != Shape::ClearCache).and_then(|value| check_cache(&value)),
     ]
     .into_iter()
     .flatten()
     .collect();
-    let feed = if path.organisation { organisation::name(&path.feed) } else { path.feed.clone() };
     match form {
-        Some(form) if mistakes.is_empty() => Ok(List {
-            key: layout::feed_key(&feed, &path.data_type, &path.age, form.extension),
-            wanted: Wanted {
-                feed,
-                data_type: path.data_type.clone(),
-                age: path.age.clone(),
-                format: path.format.clone(),
-            },
-        }),
+        Some(form) if mistakes.is_empty() => Ok(list(path, form)),
         _ => Err(format!("{{\"detail\":[{}]}}", mistakes.join(","))),
+    }
+}
+
+fn list(path: &FeedPath, form: &Form) -> List {
+    let (name, data_type, age) = (&path.feed, &path.data_type, &path.age);
+    let (key, of) = match path.shape {
+        Shape::Organisation => {
+            let key = layout::organisation_key(name, data_type, age, form.extension);
+            (key, Of::Organisation(name.clone()))
+        }
+        _ => (layout::feed_key(name, data_type, age, form.extension), Of::Feed(name.clone())),
+    };
+    List {
+        key,
+        wanted: Wanted { of, data_type: path.data_type.clone(), age: path.age.clone(), format: path.format.clone() },
     }
 }
 
@@ -104,7 +116,7 @@ pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn check_word(name: &str, input: &str, allowed: &[&str]) -> Option<String> {
+pub(super) fn check_word(name: &str, input: &str, allowed: &[&str]) -> Option<String> {
     if allowed.contains(&input) {
         return None;
     }
@@ -126,22 +138,68 @@ fn check_word(name: &str, input: &str, allowed: &[&str]) -> Option<String> {
     ))
 }
 
+/// A UUID in its usual form, whatever the case of its letters.
+fn check_uuid(input: &str) -> Option<String> {
+    const PATTERN: &str = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$";
+    let is_right = |(at, character): (usize, char)| match at {
+        8 | 13 | 18 | 23 => character == '-',
+        _ => character.is_ascii_hexdigit(),
+    };
+    let (kind, message, context) = match input.chars().count() {
+        ..UUID => ("string_too_short", format!("String should have at least {UUID} characters"), ("min_length", None)),
+        UUID if input.chars().enumerate().all(is_right) => return None,
+        UUID => {
+            ("string_pattern_mismatch", format!("String should match pattern '{PATTERN}'"), ("pattern", Some(PATTERN)))
+        }
+        _ => ("string_too_long", format!("String should have at most {UUID} characters"), ("max_length", None)),
+    };
+    let (name, value) = (context.0, context.1.map_or_else(|| UUID.to_string(), quote));
+    let (message, input) = (quote(&message), quote(input));
+    Some(format!(
+        r#"{{"type":"{kind}","loc":["path","orgUUID"],"msg":{message},"input":{input},"ctx":{{"{name}":{value}}}}}"#
+    ))
+}
+
 fn check_cache(input: &str) -> Option<String> {
-    let (kind, message, context) = match read_integer(input) {
+    let greater = ("greater_than", "Input should be greater than 0", r#","ctx":{"gt":0}"#);
+    let less = ("less_than_equal", "Input should be less than or equal to 86400", r#","ctx":{"le":86400}"#);
+    let wrong = match read_integer(input) {
         Integer::Good(1..=MAX_CACHE) => return None,
-        Integer::Negative | Integer::Good(0) => {
-            ("greater_than", "Input should be greater than 0", r#","ctx":{"gt":0}"#)
-        }
-        Integer::Good(_) => {
-            ("less_than_equal", "Input should be less than or equal to 86400", r#","ctx":{"le":86400}"#)
-        }
-        Integer::None => ("int_parsing", "Input should be a valid integer, unable to parse string as an integer", ""),
+        Integer::Negative | Integer::Good(0) => greater,
+        Integer::Good(_) => less,
+        other => no_integer(&other),
+    };
+    Some(bad_number(r#""query","cache""#, input, wrong))
+}
+
+/// The number of a warninglist, 0 to 1000.
+pub(super) fn read_warninglist_id(input: &str) -> Result<u16, String> {
+    let greater = ("greater_than_equal", "Input should be greater than or equal to 0", r#","ctx":{"ge":0}"#);
+    let less = ("less_than_equal", "Input should be less than or equal to 1000", r#","ctx":{"le":1000}"#);
+    let wrong = match read_integer(input) {
+        Integer::Good(id @ 0..=1000) => return Ok(id as u16),
+        Integer::Negative => greater,
+        Integer::Good(_) => less,
+        other => no_integer(&other),
+    };
+    Err(bad_number(r#""path","warninglistId""#, input, wrong))
+}
+
+/// Kind, message and context of a mistake.
+type Wrong = (&'static str, &'static str, &'static str);
+
+fn no_integer(integer: &Integer) -> Wrong {
+    match integer {
         Integer::TooLong => {
             ("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size", "")
         }
-    };
+        _ => ("int_parsing", "Input should be a valid integer, unable to parse string as an integer", ""),
+    }
+}
+
+fn bad_number(place: &str, input: &str, (kind, message, context): Wrong) -> String {
     let input = quote(input);
-    Some(format!(r#"{{"type":"{kind}","loc":["query","cache"],"msg":"{message}","input":{input}{context}}}"#))
+    format!(r#"{{"type":"{kind}","loc":[{place}],"msg":"{message}","input":{input}{context}}}"#)
 }
 
 /// An integer as pydantic reads one from a text. Those that do not fit are as large as can be.
@@ -195,9 +253,10 @@ mod tests {
     fn ask(feed: &str, format: &str, query: &str) -> Result<List, String> {
         let feeds = ["block".to_owned(), "any".to_owned(), "42".to_owned()];
         let words = Words { feeds: &feeds, types: &["ipv4", "url"], ages: &["1h", "1w"], formats: &FORMATS };
-        let (vendor, format) = format.strip_prefix("vendor ").map_or((false, format), |name| (true, name));
+        let (shape, format) =
+            format.strip_prefix("vendor ").map_or((Shape::Feed, format), |name| (Shape::Vendor, name));
         let [feed, data_type, age, format] = [feed, "ipv4", "1w", format].map(str::to_owned);
-        read(words, &FeedPath { feed, data_type, age, format, vendor, organisation: false }, Some(query))
+        read(words, &FeedPath { feed, data_type, age, format, shape }, Some(query))
     }
 
     #[test]
@@ -208,6 +267,26 @@ mod tests {
         assert!(body.contains(r#"["path","vendorName"],"msg":"Input should be 'wall' or 'proxy'","input":"txt""#));
         let first = ask("no", "vendor no", "").unwrap_err();
         assert!(first.find("vendorName") < first.find("feedName"), "{first}");
+    }
+
+    #[test]
+    fn an_organisation_is_a_uuid_of_any_case() {
+        let kind = |uuid: &str| {
+            let wrong = check_uuid(uuid)?;
+            let kind = wrong.strip_prefix("{\"type\":\"string_")?.split('"').next()?.to_owned();
+            Some(kind)
+        };
+        let good = "569b6c1f-bd1c-49c8-9244-0484bce2ab96";
+        assert_eq!((kind(good), kind(&good.to_uppercase())), (None, None));
+        for (bad, expected) in [
+            (&good[..35], "too_short"),
+            (&format!("{good}\n"), "too_long"),
+            (&format!("{}\n", &good[..35]), "pattern_mismatch"),
+            (&good.replace('-', "x"), "pattern_mismatch"),
+            (&good.replace('6', "\u{661}"), "pattern_mismatch"),
+        ] {
+            assert_eq!(kind(bad).as_deref(), Some(expected), "{bad:?}");
+        }
     }
 
     #[test]

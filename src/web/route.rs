@@ -29,21 +29,48 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b';')
     .remove(b'=');
 
-/// The words of a feed's URL, decoded and not yet checked.
+/// Which shape the URL of a list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `/v1/feed/…/output/…`.
+    Feed,
+    /// `/v1/vendor/…/feed/…`.
+    Vendor,
+    /// `/v1/uuid/…/output/…`.
+    Organisation,
+    /// `/v1/clear_cache/feed/…/output/…`: the list whose renewal is asked for.
+    ClearCache,
+}
+
+/// The words of a list's URL, decoded and not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedPath {
-    /// `feedName`.
+    /// `feedName`, or `orgUUID` of an organisation.
     pub feed: String,
     /// `dataType`.
     pub data_type: String,
     /// `dataAge`.
     pub age: String,
-    /// `returnedDataType`, or `vendorName` with `vendor`.
+    /// `returnedDataType`, or `vendorName` of a vendor's profile.
     pub format: String,
-    /// A vendor's profile is meant.
-    pub vendor: bool,
-    /// `feed` is an organisation's UUID (`orgUUID`).
-    pub organisation: bool,
+    /// Where the words stood.
+    pub shape: Shape,
+}
+
+/// What of a MISP is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// `/v1/check`.
+    Check,
+    /// `/v1/statistics`.
+    Statistics,
+    /// `/v1/warninglist/id/…/output/…`: both words, not yet checked.
+    Warninglist {
+        /// `warninglistId`.
+        id: String,
+        /// `returnedDataType`.
+        format: String,
+    },
 }
 
 /// Where a request leads.
@@ -65,7 +92,9 @@ pub enum Route {
     Page(Page),
     /// `/v1/feed/…`, `/v1/vendor/…`, `/v1/uuid/…`.
     Feed(FeedPath),
-    /// `/v1/clear_cache/feed/…`.
+    /// What the view's MISP says of itself.
+    Contact(About),
+    /// `/v1/clear_cache/…`.
     ClearCache(FeedPath),
     /// A known URL but for slashes at its end: 307 to this path and query.
     Redirect(String),
@@ -119,6 +148,8 @@ fn find(path: &str) -> Option<Route> {
         "/robots.txt" => return Some(Route::Robots),
         "/favicon.ico" => return Some(Route::Favicon),
         "/v1/status" => return Some(Route::Status),
+        "/v1/check" => return Some(Route::Contact(About::Check)),
+        "/v1/statistics" => return Some(Route::Contact(About::Statistics)),
         "/v1/feedmapping" => return Some(Route::FeedMapping),
         "/v1/generate_token_json" => return Some(Route::IssueToken),
         "/v1/generate_token_form" => return Some(Route::Page(Page::Form)),
@@ -130,18 +161,25 @@ fn find(path: &str) -> Option<Route> {
     if let Some(name) = path.strip_prefix("/static/").filter(|name| !name.is_empty()) {
         return Some(Route::Page(Page::Static(name.to_owned())));
     }
-    let path = path.strip_prefix("/v1/")?;
-    let (path, clears) = path.strip_prefix("clear_cache/").map_or((path, false), |path| (path, true));
-    let segments: Vec<&str> = path.split('/').collect();
-    let (words, vendor, organisation) = match *segments.as_slice() {
+    let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
+    if let ["warninglist", "id", id, "output", format] = *segments.as_slice()
+        && !id.is_empty()
+        && !format.is_empty()
+    {
+        return Some(Route::Contact(About::Warninglist { id: id.to_owned(), format: format.to_owned() }));
+    }
+    let (words, shape) = match *segments.as_slice() {
         ["feed", feed, "type", data_type, "age", age, "output", format] => {
-            ([feed, data_type, age, format], false, false)
+            ([feed, data_type, age, format], Shape::Feed)
         }
-        ["vendor", vendor, "feed", feed, "type", data_type, "age", age] if !clears => {
-            ([feed, data_type, age, vendor], true, false)
+        ["uuid", uuid, "type", data_type, "age", age, "output", format] => {
+            ([uuid, data_type, age, format], Shape::Organisation)
         }
-        ["uuid", uuid, "type", data_type, "age", age, "output", format] if !clears => {
-            ([uuid, data_type, age, format], false, true)
+        ["vendor", vendor, "feed", feed, "type", data_type, "age", age] => {
+            ([feed, data_type, age, vendor], Shape::Vendor)
+        }
+        ["clear_cache", "feed", feed, "type", data_type, "age", age, "output", format] => {
+            ([feed, data_type, age, format], Shape::ClearCache)
         }
         _ => return None,
     };
@@ -149,8 +187,8 @@ fn find(path: &str) -> Option<Route> {
         return None;
     }
     let [feed, data_type, age, format] = words.map(str::to_owned);
-    let path = FeedPath { feed, data_type, age, format, vendor, organisation };
-    Some(if clears { Route::ClearCache(path) } else { Route::Feed(path) })
+    let path = FeedPath { feed, data_type, age, format, shape };
+    Some(if shape == Shape::ClearCache { Route::ClearCache(path) } else { Route::Feed(path) })
 }
 
 fn location(path: &str, query: Option<&str>) -> String {
@@ -175,9 +213,11 @@ mod tests {
         assert_eq!(get("/v1/status%2f"), Route::Redirect("/v1/status".into()));
         assert_eq!(get("/v1/feed/a%2Fb/type/ipv4/age/10y/output/txt"), Route::NotFound);
         let Route::Feed(path) = get("/v1/feed/%FF/type/ipv4/age/10y/output/txt") else { panic!("no feed") };
-        assert_eq!((&*path.feed, path.vendor), ("\u{fffd}", false));
+        assert_eq!((&*path.feed, path.shape), ("\u{fffd}", Shape::Feed));
         let Route::Feed(path) = get("/v1/vendor/cisc%6F/feed/any/type/url/age/1h") else { panic!("no vendor") };
-        assert_eq!((&*path.format, path.vendor), ("cisco", true));
+        assert_eq!((&*path.format, path.shape), ("cisco", Shape::Vendor));
+        let Route::Feed(path) = get("/v1/uuid/%61/type/url/age/1h/output/txt") else { panic!("no organisation") };
+        assert_eq!((&*path.feed, path.shape), ("a", Shape::Organisation));
     }
 
     #[test]
@@ -198,6 +238,11 @@ mod tests {
             "/v1/vendor/cisco/feed/any/type/ipv4/age/1h/output/txt",
             "/v1/clear_cache/vendor/cisco/feed/any/type/ipv4/age/1h",
             "/v1/uuid/a/type/ipv4/age/1h",
+            "/v1/uuid//type/ipv4/age/1h/output/txt",
+            "/v1/clear_cache",
+            "/v1/warninglist/id//output/txt",
+            "/v1/warninglist/id/1",
+            "/v1/clear_cache/uuid/a/type/ipv4/age/1h/output/txt",
             "http://127.0.0.1:8080/",
         ] {
             assert_eq!(get(target), Route::NotFound, "{target}");
@@ -221,6 +266,9 @@ mod tests {
         assert!(matches!(ask(Method::DELETE, clear), Route::ClearCache(path) if path.feed == "any"));
         assert_eq!(ask(Method::GET, clear), Route::NotAllowed("DELETE"));
         assert_eq!(ask(Method::POST, "/v1/generate_token_json"), Route::IssueToken);
+        let list = Route::Contact(About::Warninglist { id: "1".into(), format: "x".into() });
+        assert_eq!(get("/v1/check"), Route::Contact(About::Check));
+        assert_eq!(get("/v1/warninglist/id/1/output/x"), list);
         for method in [Method::GET, Method::HEAD, Method::PUT] {
             assert_eq!(ask(method, "/v1/generate_token_json"), Route::NotAllowed("POST"));
         }

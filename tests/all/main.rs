@@ -38,6 +38,7 @@ mod access_log;
 mod addresses;
 mod around;
 mod conditional;
+mod contact;
 mod handed;
 mod issue;
 mod organisations;

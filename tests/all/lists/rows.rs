@@ -130,6 +130,7 @@ impl Row {
             }
             (_, 200) if self.response.body.is_none() => Expected { ids: vec!["D36"], ..equal },
             (_, 422) => self.enumerations(equal)?,
+            ("GET", _) if is_about_misp(&path) && !matches!(status, 401 | 422) => self.about_misp(equal),
             ("GET", _) if Wanted::read(&self.request.target).is_some() && !matches!(status, 401 | 403) => {
                 self.list(truth)?
             }
@@ -153,6 +154,27 @@ impl Row {
     pub fn tag(&mut self, etag: &str) {
         let headers = self.request.headers.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case("if-none-match"));
         headers.for_each(|(_, value)| value.replace_range(.., etag));
+    }
+
+    /// What MISP says of itself. Where the predecessor failed to reach a MISP, the view's own one is asked instead.
+    fn about_misp(&self, equal: Expected) -> Expected {
+        let Some((proto, port, host, name)) = self.token() else { return equal };
+        let elsewhere = (&*proto, port, &*host) != ("http", 880, "127.0.0.1");
+        let path = target::path(&self.request.target);
+        if !elsewhere && !(name == "eslowver" && path == "/v1/check") {
+            return equal;
+        }
+        let address = match elsewhere {
+            true => json!(format!("{proto}://{host}:{port}")),
+            false => json!("http://127.0.0.1:880"),
+        };
+        let members = [("status_code", json!(200)), ("encoding", json!("UTF-8")), ("misp_host", address)];
+        let body = match path.starts_with("/v1/warninglist/") {
+            true => Body::Any,
+            false => Body::Members(members.map(|(name, value)| (name.to_owned(), value)).into()),
+        };
+        let headers = vec![("content-type", Some("application/json".to_owned()))];
+        Expected { ids: vec!["D31"], status: 200, headers, body }
     }
 
     /// A good URL of a list and a good token.
@@ -250,6 +272,11 @@ impl Truth {
         let list = super::member::list(&self.members, wanted, super::member::Decisions::ALL, self.now);
         bodies::body(&wanted.format, &wanted.data_type, &list, &Default::default())
     }
+}
+
+/// `/v1/check`, `/v1/statistics`, a warninglist.
+fn is_about_misp(path: &str) -> bool {
+    matches!(path, "/v1/check" | "/v1/statistics") || path.starts_with("/v1/warninglist/id/")
 }
 
 /// As pydantic lists what it expects.

@@ -58,6 +58,7 @@ impl World {
         if dir.join(format!("{file}.json.gz")).exists() {
             let view = read(dir, &file);
             list.entries = items(&view["Warninglist"]["WarninglistEntry"]).map(|entry| text(&entry["value"])).collect();
+            list.recorded = Some(view);
         }
         self.load_list(list);
     }
@@ -156,6 +157,7 @@ pub(super) fn warninglist(row: &Value) -> Warninglist {
         default: row["default"].as_bool().unwrap_or(false),
         category: text(&row["category"]),
         entries: BTreeSet::new(),
+        recorded: None,
         entry_count: number(&row["warninglist_entry_count"]) as u64,
         types: text(&row["valid_attributes"]).split(", ").filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
     }

@@ -198,6 +198,11 @@ fn about(world: &World, list: &Warninglist) -> Value {
 fn warninglist_view(world: &World, argument: Option<&str>) -> Answered {
     let found = argument.and_then(|id| id.parse().ok()).and_then(|id: u64| world.warninglists.get(&id));
     let list = found.ok_or_else(|| Refusal::new(404, "Warninglist not found."))?;
+    if let Some(view) =
+        list.recorded.as_ref().filter(|view| loose::text(&view["Warninglist"]["version"]) == list.version.to_string())
+    {
+        return Ok(written(view));
+    }
     let numbered = |(at, name, value): (usize, &str, &str)| {
         let mut entry = json!({"id": id(world, at as u64 + 1), "warninglist_id": id(world, list.id)});
         entry[name] = value.into();

@@ -24,6 +24,8 @@ pub struct Warninglist {
     pub entries: BTreeSet<String>,
     /// What the index says; a recorded list may have more entries than were recorded.
     pub entry_count: u64,
+    /// Its page as it was recorded; shown until the list changes.
+    pub recorded: Option<serde_json::Value>,
     /// Attribute types it is about; empty: all.
     pub types: Vec<String>,
 }
@@ -55,6 +57,7 @@ impl World {
                 category: "false_positive".into(),
                 entries: entries.iter().map(|entry| (*entry).to_owned()).collect(),
                 entry_count: entries.len() as u64,
+                recorded: None,
                 types: Vec::new(),
             },
         );
