@@ -135,7 +135,7 @@ pub struct LogSettings {
 pub enum SiteAccess {
     /// Its file checks.
     Good(Box<SiteSettings>),
-    /// Its file does not check and never did since start: 503.
+    /// Its file does not check, and no good settings are known: 503.
     Broken,
 }
 
