@@ -25,7 +25,6 @@ use crate::refresh::How;
 use crate::schedule::ORDER;
 use crate::secret::Secret;
 use crate::state::keys::SiteKeys;
-use crate::state::{Lock, StateError};
 use crate::token::{Opened, TokenKeys};
 use crate::view::ViewId;
 
@@ -42,14 +41,7 @@ pub fn run(dir: &Path) -> Result<(), Failure> {
     let config = super::load(dir)?;
     let lines = tokens(std::io::stdin().lock())?;
     let keys = TokenKeys::derive(&config.encryption_key, &config.salt);
-    let lock = match Lock::take(&config.state_dir) {
-        Ok(lock) => Some(lock),
-        Err(StateError::Busy { pid, .. }) => {
-            super::complain(&format!("another cratos works here (pid {pid}): it is asked"));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let lock = super::lock(&config)?;
     let mut learner = Learner {
         learned: super::learned_with(&config, &keys)?,
         runtime: super::runtime()?,

@@ -49,6 +49,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{self, Config, ConfigErrors, Site, SiteState};
 use crate::learned::Learned;
+use crate::state::{Lock, StateError};
 use crate::token::TokenKeys;
 use crate::view::keyring::Keyring;
 
@@ -225,6 +226,18 @@ pub(crate) fn complain(text: &str) {
 /// The configuration, or all its mistakes.
 pub(crate) fn load(dir: &Path) -> Result<Config, Failure> {
     config::load(dir).map_err(Failure::Config)
+}
+
+/// The lock of the state folder; `None`: another cratos has it, and is asked to do the work.
+pub(crate) fn lock(config: &Config) -> Result<Option<Lock>, Failure> {
+    match Lock::take(&config.state_dir) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(StateError::Busy { pid, .. }) => {
+            complain(&format!("another cratos works here (pid {pid}): it is asked"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The learned keys of all sites.

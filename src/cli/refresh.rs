@@ -18,7 +18,6 @@ use crate::config::{Config, ConfigErrors, Site, SiteState};
 use crate::fetch::Source;
 use crate::orders::{self, Order, Outcome};
 use crate::refresh::{How, Publisher, RefreshError, Report};
-use crate::state::{Lock, StateError};
 use crate::view::ViewId;
 
 /// How long an order may lie before the running program takes it: it looks every second.
@@ -91,14 +90,7 @@ pub(crate) fn shown(view: &ViewId) -> String {
 }
 
 fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> Result<(), Failure> {
-    let lock = match Lock::take(&config.state_dir) {
-        Ok(lock) => Some(lock),
-        Err(StateError::Busy { pid, .. }) => {
-            super::complain(&format!("another cratos works here (pid {pid}): it is asked"));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let lock = super::lock(config)?;
     let runtime = super::runtime()?;
     for site in views {
         let result = match &lock {

@@ -9,6 +9,7 @@
 //! | [`serving`] | what `config.yaml` says about making tokens and the access log |
 //! | [`settings`] | what `config.yaml` and site files have in common |
 //! | [`sites`] | one site file → [`Site`] |
+//! | `source.rs` | where its attributes come from, and where keys may be sent |
 //! | [`when`] | `5m` or a cron line → the next moment |
 //! | [`mistake`] | how a mistake reads |
 //! | [`watch`] | files changed, SIGHUP → one "changed" signal |
@@ -23,6 +24,7 @@ pub mod section;
 pub mod serving;
 pub mod settings;
 pub mod sites;
+mod source;
 pub mod watch;
 pub mod when;
 
