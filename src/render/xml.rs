@@ -39,7 +39,7 @@ fn tag(before: &str, name: &str, behind: &str, out: &mut Vec<u8>) {
 }
 
 /// Controls are the only ASCII characters XML 1.0 leaves out, and U+FFFE and U+FFFF the only others a `str` can hold.
-pub(super) fn is_allowed(value: &str) -> bool {
+fn is_allowed(value: &str) -> bool {
     let control = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
     !value.bytes().any(control) && (value.is_ascii() || !value.contains(['\u{fffe}', '\u{ffff}']))
 }
