@@ -225,6 +225,9 @@ impl Schedule {
         self.shared.demand.restore(&site.view, publisher.on_demand().into_iter().collect());
         let changed = self.lanes.contains_key(&site.view);
         let lane = Lane::new(publisher, site.clone(), &self.zone, now, changed);
+        if lane.publisher.owns_current() {
+            (self.shared.on_published)(&site.view, lane.publisher.view_dir());
+        }
         self.shared.board.update(&site.view, |status| {
             status.last_success = lane.publisher.last_success();
             status.last_full = lane.publisher.last_full();
@@ -234,9 +237,6 @@ impl Schedule {
             }
             ended::show_holds(status, lane.publisher.holds());
         });
-        if lane.publisher.owns_current() {
-            (self.shared.on_published)(&site.view, lane.publisher.view_dir());
-        }
         self.shared.board.contacts().set(&site.view, lane.publisher.contact());
         self.lanes.insert(site.view.clone(), lane);
     }

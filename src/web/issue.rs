@@ -106,7 +106,7 @@ pub fn check_anywhere(settings: &Settings, client: &Client) -> Result<(), Refusa
     }
     guard::check_proxy(settings, client, RETRY)?;
     let somewhere = settings.sites.values().any(|site| match site {
-        SiteAccess::Good(site) => client.is_in(&site.allowed),
+        SiteAccess::Good(site) => site.enabled && client.is_in(&site.allowed),
         SiteAccess::Broken => true,
     });
     if somewhere || client.is_in(&settings.allowed_everywhere) { Ok(()) } else { Err(not_here(client)) }

@@ -99,6 +99,8 @@ fn two_users_never_see_each_others_rows() {
     assert_list(&get(&server, LIST, &reader), "192.0.2.1");
     assert_list(&get(&server, ANY, &reader), r#"["192.0.2.1"]"#);
     assert_list(&get(&server, LIST, &admin), "192.0.2.1 192.0.2.66");
+    let status = get(&server, "/v1/status", &reader).text();
+    assert!(status.contains(r#""state":"ok","views""#), "an earlier run's refresh counts: {status}");
     assert_no_key(&dir, &server);
 }
 
@@ -367,4 +369,40 @@ fn a_key_is_tried_before_a_token_is_handed_out() {
     let (status, body) = make_token(&server, "AnotherKey1AnotherKey2AnotherKey3Another");
     assert!(status == 200 && body.contains(r#""verified":false"#), "{status} {body}");
     assert_no_key_in(server.log().as_bytes(), "the log");
+}
+
+#[test]
+fn a_view_that_takes_too_long_is_asked_for_again_later() {
+    let misp = Misp::of(world());
+    let dir = installation(&misp, "mispTimeoutSeconds: 1\n");
+    let slow = crate::misp::Kind::Hang(Duration::from_secs(3));
+    misp.fault(crate::misp::Fault::always(slow).on("/events/index"));
+    let server = Server::start(&dir);
+    let begun = std::time::Instant::now();
+    let answer = get(&server, LIST, &token(READER_KEY));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.header("retry-after").is_some() && answer.text().contains("being prepared"), "{}", answer.text());
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    misp.clear_faults();
+    wait_for("the view", Duration::from_secs(60), || get(&server, LIST, &token(READER_KEY)).status == 200);
+}
+
+#[test]
+fn a_dropped_view_leaves_nothing_behind_and_can_be_learned_again() {
+    let misp = Misp::of(world());
+    let dir = installation(&misp, "");
+    dir.run_with_stdin(&["learn"], &[token(ADMIN_KEY), token(READER_KEY)].join("\n")).good();
+    let (feeds, state) = (dir.path().join("feeds-out"), dir.path().join("state"));
+    let left = |name: &str| {
+        let below = |folder: &Path| fs::read_dir(folder.join(SITE)).unwrap().flatten().map(|entry| entry.file_name());
+        let names = below(&feeds).chain(below(&state)).map(|entry| entry.to_string_lossy().into_owned());
+        names.filter(|entry| entry.starts_with(name)).count()
+    };
+    assert!(left("user-3") >= 3 && left("user-1") >= 3);
+    let view = cratos::view::ViewId::named(SITE, "user-3").unwrap();
+    cratos::refresh::remove(&feeds, &state, &view).unwrap();
+    assert_eq!(left("user-3"), 0);
+    assert!(left("user-1") >= 3);
+    let server = Server::start(&dir);
+    assert_list(&get(&server, LIST, &token(READER_KEY)), "192.0.2.1");
 }

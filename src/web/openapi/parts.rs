@@ -228,6 +228,8 @@ fn responses() -> Value {
         "Unauthorized": refusal("The Basic header is no Basic header.", &["WWW-Authenticate"]),
         "Forbidden": refusal("No token, a token that opens nothing (any more), or an address that is not allowed.", &[]),
         "NotFound": refusal("There is no such URL, or this site does not define that custom feed.", &[]),
+        "NoMisp": refusal("The site reads a feed: there is no MISP to ask.", &[]),
+        "Part": {"description": "The bytes that Range asks for."},
         "NotAllowed": refusal("This URL has other methods.", &["Allow"]),
         "Timeout": refusal("The body did not come in time.", &[]),
         "PreconditionFailed": refusal("If-Match or If-Unmodified-Since do not hold.", &[]),

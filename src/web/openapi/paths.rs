@@ -114,7 +114,10 @@ fn media_types(settings: &Settings, vendor: bool) -> BTreeSet<&'static str> {
 }
 
 fn misp() -> Vec<Path> {
-    let answer = || json!({"200": json_body("What the MISP answered last.", "Answer"), "415": response("MispAnswer")});
+    let answer = || {
+        let good = json_body("What the MISP answered last.", "Answer");
+        json!({"200": good, "404": response("NoMisp"), "415": response("MispAnswer")})
+    };
     let mut check = answer();
     check["504"] = response("MispTimeout");
     let warninglist = json!({
@@ -122,8 +125,12 @@ fn misp() -> Vec<Path> {
             "application/json": {"schema": {}}, "text/plain": {"schema": {"type": "string"}},
             "text/xml": {"schema": {"type": "string"}},
         }},
-        "404": response("NotFound"),
+        "206": response("Part"),
+        "304": response("NotModified"),
+        "404": response("NoMisp"),
+        "412": response("PreconditionFailed"),
         "415": response("MispAnswer"),
+        "416": response("RangeNotSatisfiable"),
         "422": response("Invalid"),
     });
     vec![
