@@ -155,7 +155,7 @@ impl Inner {
         let lists = select::lists(&known.mirror, &self.site.rules, &keys);
         let previous = self.previous()?;
         let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
-        let header = self.header(&counters, "on demand", kept, now)?;
+        let header = self.header(&counters, prune::ON_DEMAND, kept, now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         carry_lists(&mut writer, previous.as_ref());
         self.carry_warninglists(&mut writer, previous.as_ref(), now);
@@ -165,6 +165,8 @@ impl Inner {
         }
         let outcome = self.finish(writer, &mut counters)?;
         self.keep(&mut counters)?;
+        drop(previous);
+        self.drop_on_demand();
         Ok(Report { rendered, ..self.report(&known.mirror, outcome, refusals(&lists))? })
     }
 
@@ -178,7 +180,7 @@ impl Inner {
             return Err(StageError::NoMirror);
         }
         let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
-        let header = self.header(&counters, "on demand", kept, now)?;
+        let header = self.header(&counters, prune::ON_DEMAND, kept, now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         carry_lists(&mut writer, previous.as_ref());
         self.carry_warninglists(&mut writer, previous.as_ref(), now);
@@ -193,8 +195,17 @@ impl Inner {
             counters.compared.version = version;
         }
         self.keep(&mut counters)?;
+        drop(previous);
+        self.drop_on_demand();
         let entries = manifest::open_current(&self.view_dir)?.map_or(0, |opened| opened.manifest.entries());
         Ok(Report { version: outcome.version, entries, rendered: bodies.len() as u64, ..Report::default() })
+    }
+
+    /// Versions that only added lists on demand give way. One that cannot be removed only takes up room.
+    fn drop_on_demand(&self) {
+        if let Err(error) = prune::drop_on_demand(&self.view_dir) {
+            tracing::warn!(view = %self.site.view, %error, "a version that nobody needs any more could not be removed");
+        }
     }
 
     /// The warninglists of a version that are whole and still asked for.

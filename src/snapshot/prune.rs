@@ -3,7 +3,8 @@
 //! In: the versions of a view, the moment, [`Keep`]. Out: the others are gone.
 //!
 //! Invariants: never the current version, never one that somebody reads (shared flock on its folder); a version is renamed
-//! to a left-over before it is removed, so a half-removed one is never taken for a version.
+//! to a left-over before it is removed, so a half-removed one is never taken for a version; what requests cause pushes no
+//! history out.
 #![allow(clippy::disallowed_methods, reason = "one of the files that write below feeds_dir")]
 
 use std::collections::HashMap;
@@ -146,6 +147,23 @@ pub fn prune(view_dir: &Path, now: i64, keep: &Keep) -> Result<u64, SnapshotErro
     Ok(removed)
 }
 
+/// What `reason` says of versions that only add lists somebody asked for.
+pub const ON_DEMAND: &str = "on demand";
+
+/// Removes the versions right before the newest one that only added lists on demand: the newest holds all of theirs, and
+/// requests must not push history out. How many.
+pub fn drop_on_demand(view_dir: &Path) -> Result<u64, SnapshotError> {
+    let (numbers, current) = (numbers(view_dir)?, current(view_dir));
+    let mut removed = 0;
+    for number in numbers.into_iter().rev().skip(1).filter(|number| Some(*number) != current) {
+        match manifest::read(&version_dir(view_dir, number)) {
+            Ok(manifest) if manifest.reason == ON_DEMAND => removed += u64::from(remove(view_dir, number)?),
+            _ => break,
+        }
+    }
+    Ok(removed)
+}
+
 /// Bytes of everything below a view, each file once.
 pub fn disk(view_dir: &Path) -> Result<u64, SnapshotError> {
     let mut inodes = HashMap::new();
@@ -203,6 +221,36 @@ mod tests {
             (8, now),
         ];
         assert_eq!(outdated(&versions, now, &keep), [1, 3, 5]);
+    }
+
+    #[test]
+    fn versions_for_lists_on_demand_give_way_to_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for (number, reason) in [(1, ON_DEMAND), (2, "refresh"), (3, ON_DEMAND), (4, ON_DEMAND), (5, ON_DEMAND)] {
+            let manifest = manifest::Manifest {
+                format: 1,
+                site: "a".into(),
+                view: "main".into(),
+                version: number,
+                lineage: String::new(),
+                created_at: 0,
+                reason: reason.into(),
+                mirror: String::new(),
+                changes: Default::default(),
+                refusals: Default::default(),
+                artifacts: Default::default(),
+            };
+            let version = version_dir(dir.path(), number);
+            fs::create_dir_all(&version).unwrap();
+            fs::write(version.join(layout::MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+        }
+        let read = File::open(version_dir(dir.path(), 4)).unwrap();
+        rustix::fs::flock(&read, FlockOperation::NonBlockingLockShared).unwrap();
+        assert_eq!(drop_on_demand(dir.path()).unwrap(), 1);
+        assert_eq!(numbers(dir.path()).unwrap(), [1, 2, 4, 5], "one that is read stays, and all before a refresh");
+        drop(read);
+        drop_on_demand(dir.path()).unwrap();
+        assert_eq!(numbers(dir.path()).unwrap(), [1, 2, 5]);
     }
 
     #[test]
