@@ -220,8 +220,11 @@ struct Reloader {
     last_good: Arc<LastGood>,
     front: Arc<Front>,
     board: Arc<Board>,
-    newer: mpsc::Sender<Arc<Config>>,
+    newer: mpsc::Sender<(Arc<Config>, oneshot::Sender<()>)>,
 }
+
+/// The schedule has ended.
+struct NobodySchedules;
 
 impl Reloader {
     /// Waits for changed files or SIGHUP and takes the new configuration over, if it checks.
@@ -254,13 +257,17 @@ impl Reloader {
         }
     }
 
-    /// Err: nobody schedules any more.
-    async fn take_over(&mut self, config: Arc<Config>) -> Result<(), mpsc::error::SendError<Arc<Config>>> {
+    /// The schedule comes first: a key must not open a view that still shows what the user before saw. Err: nobody schedules
+    /// any more.
+    async fn take_over(&mut self, config: Arc<Config>) -> Result<(), NobodySchedules> {
+        let (done, configured) = oneshot::channel();
+        self.newer.send((Arc::clone(&config), done)).await.map_err(|_| NobodySchedules)?;
+        configured.await.map_err(|_| NobodySchedules)?;
         self.front.configure(config.web.clone());
         show_mistakes(&config, &self.board);
-        self.running = Arc::clone(&config);
+        self.running = config;
         tracing::info!("configuration taken over");
-        self.newer.send(config).await
+        Ok(())
     }
 
     /// Takes effect first, is kept for a restart then: syncing to a disk is slow.

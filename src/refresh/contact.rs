@@ -17,7 +17,8 @@ use crate::fetch::misp::MispSource;
 use crate::fetch::{FetchError, Source, server};
 use crate::render::warninglist::{NoWarninglist, WARNINGLIST_FORMATS, Warninglist};
 use crate::render::{Format, Rendered};
-use crate::snapshot::layout;
+use crate::snapshot::manifest::{self, Artifact, Opened};
+use crate::snapshot::{layout, write::Writer};
 
 /// Bytes of version or statistics.
 const SMALL: u64 = 1 << 20;
@@ -81,6 +82,11 @@ impl Publisher {
         limit: Duration,
         now: Timestamp,
     ) -> Result<Option<Report>, StageError> {
+        if let Question::Warninglist(_) = question {
+            // Beside what somebody else saw its files have no place, so MISP is not troubled for them.
+            let inner = Arc::clone(&self.0);
+            on_thread(move || inner.check_own()).await?;
+        }
         let asking = async {
             match &self.0.site.source {
                 Source::Misp(misp) => ask(misp, question).await.map_err(|error| {
@@ -123,6 +129,15 @@ async fn ask(misp: &MispSource, question: Question) -> Result<Good, FetchError> 
 }
 
 impl Inner {
+    /// Err: the version that is served is what somebody else saw; a refresh comes first.
+    fn check_own(&self) -> Result<(), StageError> {
+        match manifest::open_current(&self.view_dir) {
+            Ok(None) => Ok(()),
+            _ if self.is_own(&self.counters()?) => Ok(()),
+            _ => Err(StageError::NoMirror),
+        }
+    }
+
     /// The contact as it was kept, if it is about this source.
     pub(super) fn kept_contact(&self) -> Result<Contact, StageError> {
         let source = self.owner();
@@ -179,6 +194,25 @@ impl Inner {
         let mut contact = lock(&self.contact);
         change(&mut contact);
         Ok(self.state.keep_contact(&contact)?)
+    }
+
+    /// The warninglists of a version that are whole and still asked for.
+    pub(super) fn warninglists<'a>(
+        &'a self,
+        opened: &'a Opened,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'a String, &'a Artifact)> {
+        opened.manifest.artifacts.iter().filter(move |(key, artifact)| {
+            let id = layout::warninglist_of(key);
+            id.is_some_and(|id| self.is_asked_for(id, now)) && opened.is_intact(artifact)
+        })
+    }
+
+    /// Takes them over. One that is damaged is left out and asked for anew.
+    pub(super) fn carry_warninglists(&self, writer: &mut Writer<'_>, previous: Option<&Opened>, now: Timestamp) {
+        for (key, artifact) in previous.into_iter().flat_map(|opened| self.warninglists(opened, now)) {
+            writer.carry(key, artifact);
+        }
     }
 
     /// Whether consumers still ask for a warninglist.

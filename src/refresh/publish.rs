@@ -21,7 +21,7 @@ use crate::index::select::{self, ListKey, Lists};
 use crate::index::{AGES, DataType, List, TYPES};
 use crate::render::{Body, FORMATS, Rendered};
 use crate::snapshot::layout;
-use crate::snapshot::manifest::{self, Artifact, Opened};
+use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
 use crate::snapshot::write::{Header, Outcome, Writer, hex};
 use crate::state::{Compared, Counters, Hold, OnDemand};
@@ -98,7 +98,7 @@ impl Inner {
                 None => rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut windows)?,
             }
         }
-        self.carry_warninglists(&mut writer, previous.as_ref(), now);
+        self.carry_warninglists(&mut writer, previous.as_ref().filter(|_| is_own), now);
         let outcome = self.finish(writer, counters)?;
         let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
         drop(previous);
@@ -153,7 +153,7 @@ impl Inner {
         };
         let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
         let lists = select::lists(&known.mirror, &self.site.rules, &keys);
-        let previous = self.previous()?;
+        let previous = self.own_previous(&counters)?;
         let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
         let header = self.header(&counters, prune::ON_DEMAND, kept, now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
@@ -174,11 +174,7 @@ impl Inner {
     pub(super) fn publish_fixed(&self, bodies: &[Rendered], now: Timestamp) -> Result<Report, StageError> {
         let _publishing = lock(&self.publishing);
         let mut counters = self.counters()?;
-        let previous = self.previous()?;
-        if previous.is_some() && !self.is_own(&counters) {
-            // What somebody else saw is not carried over.
-            return Err(StageError::NoMirror);
-        }
+        let previous = self.own_previous(&counters)?;
         let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
         let header = self.header(&counters, prune::ON_DEMAND, kept, now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
@@ -208,29 +204,16 @@ impl Inner {
         }
     }
 
-    /// The warninglists of a version that are whole and still asked for.
-    fn warninglists<'a>(
-        &'a self,
-        opened: &'a Opened,
-        now: Timestamp,
-    ) -> impl Iterator<Item = (&'a String, &'a Artifact)> {
-        opened.manifest.artifacts.iter().filter(move |(key, artifact)| {
-            let id = layout::warninglist_of(key);
-            id.is_some_and(|id| self.is_asked_for(id, now)) && opened.is_intact(artifact)
-        })
-    }
-
-    /// Takes them over. One that is damaged is left out and asked for anew.
-    fn carry_warninglists(&self, writer: &mut Writer<'_>, previous: Option<&Opened>, now: Timestamp) {
-        for (key, artifact) in previous.into_iter().flat_map(|opened| self.warninglists(opened, now)) {
-            writer.carry(key, artifact);
-        }
-    }
-
     /// Whether the served version is what this view's user sees. State that was lost says nothing; the main view is then served
     /// all the same.
     pub(super) fn is_own(&self, counters: &Counters) -> bool {
         counters.owner == self.owner() || (counters.owner.is_empty() && self.site.view.is_main())
+    }
+
+    /// The version that is served, to be added to. Err: it is what somebody else saw, which is not carried over.
+    fn own_previous(&self, counters: &Counters) -> Result<Option<Opened>, StageError> {
+        let previous = self.previous()?;
+        if previous.is_none() || self.is_own(counters) { Ok(previous) } else { Err(StageError::NoMirror) }
     }
 
     pub(super) fn counters(&self) -> Result<Counters, StageError> {

@@ -50,15 +50,22 @@ impl Schedule {
     pub(super) fn answered(&mut self, view: &ViewId, asked: Asked) {
         match &asked.result {
             Ok(report) => report.iter().for_each(|report| self.published(view, report)),
-            Err(error) => tracing::error!(%view, error = %error.stage, "an answer of MISP could not be kept"),
+            Err(error) => tracing::warn!(%view, error = %error.stage, "MISP was not asked, or its answer not kept"),
         }
         if let Some(lane) = self.lanes.get_mut(view) {
             lane.asking = false;
-            self.shared.board.contacts().set(view, lane.publisher.contact());
         }
+        self.show_contact(view);
         for asker in asked.askers {
             // The asker may have given up.
             let _ = asker.send(());
+        }
+    }
+
+    /// What is known of a view's MISP is shown, unless it was said to a key that does not count any more.
+    pub(super) fn show_contact(&self, view: &ViewId) {
+        if let Some(lane) = self.lanes.get(view).filter(|lane| lane.newer.is_none()) {
+            self.shared.board.contacts().set(view, lane.publisher.contact());
         }
     }
 

@@ -86,6 +86,7 @@ impl Schedule {
         if let Some(report) = refreshed.result.as_ref().ok().or(refreshed.expired.as_ref()) {
             self.published(view, report);
         }
+        self.show_contact(view);
         let Some(lane) = self.lanes.get_mut(view) else { return };
         // What is asked for and was not covered has been pulled now, or will not be soon.
         let patient = std::mem::take(&mut lane.patient);
@@ -94,7 +95,6 @@ impl Schedule {
             Err(_) => answer(patient, Answer::Later),
         }
         let key = lane.site.source.key().cloned();
-        self.shared.board.contacts().set(view, lane.publisher.contact());
         let mut renew_since = None;
         let outcome = match &refreshed.result {
             Ok(report) => {

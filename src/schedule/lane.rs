@@ -87,6 +87,12 @@ impl Lane {
         }
     }
 
+    /// Whether these settings see what the lane sees: the same user of the same server.
+    pub(super) fn is_of(&self, site: &Site) -> bool {
+        let identity = |site: &Site| site.source.identity(site.user.as_deref());
+        identity(&self.site) == identity(site)
+    }
+
     /// Nothing of the view runs.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_none() && !self.rendering && !self.asking

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
@@ -81,8 +81,8 @@ pub struct Inbox {
     pub wishes: mpsc::Receiver<Wish>,
     /// Keys of tokens.
     pub knocks: mpsc::Receiver<Knock>,
-    /// Newer configurations.
-    pub configs: mpsc::Receiver<Arc<Config>>,
+    /// Newer configurations; told once nothing is shown any more that they do not allow.
+    pub configs: mpsc::Receiver<(Arc<Config>, oneshot::Sender<()>)>,
 }
 
 pub use proofs::ORDER;
@@ -167,7 +167,11 @@ impl Schedule {
             tokio::select! {
                 () = &mut stop => break,
                 errand = demand.errands().next() => self.run_errand(errand, Timestamp::now()),
-                Some(config) = inbox.configs.recv() => self.configure(&config, Timestamp::now()),
+                Some((config, done)) = inbox.configs.recv() => {
+                    self.configure(&config, Timestamp::now());
+                    // The daemon may be ending.
+                    let _ = done.send(());
+                }
                 Some(wish) = inbox.wishes.recv() => self.take(wish),
                 Some(knock) = inbox.knocks.recv() => self.knocked(knock, Timestamp::now()),
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => match done {
@@ -197,8 +201,18 @@ impl Schedule {
     /// A view is refreshed with these settings from now on, or once nothing of it runs.
     fn adopt(&mut self, site: Site, now: Timestamp) {
         match self.lanes.get_mut(&site.view) {
-            Some(lane) if lane.site == site => lane.newer = None,
-            Some(lane) if !lane.is_idle() => lane.newer = Some(site),
+            Some(lane) if lane.site == site => {
+                if lane.newer.take().is_some() {
+                    self.show(&site.view);
+                }
+            }
+            Some(lane) if !lane.is_idle() => {
+                if !lane.is_of(&site) {
+                    (self.shared.on_gone)(&site.view);
+                    self.shared.board.contacts().remove(&site.view);
+                }
+                lane.newer = Some(site);
+            }
             _ => self.start(&self.config.clone(), &site, now),
         }
     }
@@ -225,9 +239,10 @@ impl Schedule {
         self.shared.demand.restore(&site.view, publisher.on_demand().into_iter().collect());
         let changed = self.lanes.contains_key(&site.view);
         let lane = Lane::new(publisher, site.clone(), &self.zone, now, changed);
-        if lane.publisher.owns_current() {
-            (self.shared.on_published)(&site.view, lane.publisher.view_dir());
-        }
+        self.lanes.insert(site.view.clone(), lane);
+        // First: what counts as fine depends on the version that is shown.
+        self.show(&site.view);
+        let Some(lane) = self.lanes.get(&site.view) else { return };
         self.shared.board.update(&site.view, |status| {
             status.last_success = lane.publisher.last_success();
             status.last_full = lane.publisher.last_full();
@@ -237,8 +252,17 @@ impl Schedule {
             }
             ended::show_holds(status, lane.publisher.holds());
         });
-        self.shared.board.contacts().set(&site.view, lane.publisher.contact());
-        self.lanes.insert(site.view.clone(), lane);
+    }
+
+    /// Shows what is there of a view, if it is this user's. What a user before saw is shown no more.
+    fn show(&self, view: &ViewId) {
+        let Some(lane) = self.lanes.get(view) else { return };
+        if lane.publisher.owns_current() {
+            (self.shared.on_published)(view, lane.publisher.view_dir());
+        } else {
+            (self.shared.on_gone)(view);
+        }
+        self.show_contact(view);
     }
 
     fn take(&mut self, wish: Wish) {

@@ -42,6 +42,7 @@ mod contact;
 mod handed;
 mod issue;
 mod organisations;
+mod owners;
 mod pages;
 mod vendor;
 mod views;
