@@ -54,7 +54,8 @@ impl LastGood {
             .ok()
     }
 
-    /// Makes the copies those of this configuration. One that cannot be written costs nothing until a restart meets a broken file; it is logged.
+    /// Makes the copies those of this configuration. One that cannot be written is logged; it costs nothing until a restart
+    /// meets a broken file.
     pub fn keep(&self, config: &Config) {
         for (name, text) in &config.texts {
             if let Err(error) = self.keep_one(name, text.reveal()) {

@@ -1,3 +1,5 @@
+//! Keys that are proven, refused, ended, dropped and read back, with the moment as an argument.
+
 use std::time::Duration;
 
 use super::*;

@@ -13,6 +13,7 @@ use crate::index::select::ListKey;
 use crate::index::{AGES, Age, DataType, Slice};
 use crate::render::{FORMATS, Format};
 use crate::snapshot::layout;
+use crate::state::OnDemand;
 
 /// Place in AGES and in FORMATS → wanted by a request only.
 pub(super) type Slots = BTreeMap<(usize, usize), bool>;
@@ -84,6 +85,18 @@ impl Inner {
             slots.entry((place_of(age), place_of_format(format))).or_insert(true);
         }
     }
+}
+
+/// A list on demand, as it was kept.
+pub(super) fn wanted(kept: &OnDemand) -> Wanted {
+    let [of, data_type, age, format] = kept.list.clone();
+    Wanted { of: Of::read(of), data_type, age, format }
+}
+
+/// A list on demand, to be kept.
+pub(super) fn kept(wanted: &Wanted, last_asked: i64) -> OnDemand {
+    let Wanted { of, data_type, age, format } = wanted.clone();
+    OnDemand { list: [of.to_string(), data_type, age, format], last_asked }
 }
 
 fn place_of(age: &Age) -> usize {

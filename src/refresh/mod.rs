@@ -178,7 +178,7 @@ impl Publisher {
             let state = ViewState::open(&config.state_dir, &site.view)?;
             state.remove_leftovers()?;
             let on_demand =
-                state.counters()?.on_demand.into_iter().map(|kept| (publish::wanted(&kept), kept.last_asked)).collect();
+                state.counters()?.on_demand.into_iter().map(|kept| (matrix::wanted(&kept), kept.last_asked)).collect();
             let mut inner = Inner {
                 site: site.clone(),
                 zone: config.timezone.clone(),

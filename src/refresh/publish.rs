@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::holds;
 use super::matrix::{self, Matrix, Slots};
 use super::{How, Inner, Kept, Report, StageError, lock};
-use crate::demand::{Of, Wanted};
+use crate::demand::Wanted;
 use crate::index::mirror::Mirror;
 use crate::index::select::{self, ListKey, Lists};
 use crate::index::{AGES, DataType, List, TYPES};
@@ -24,7 +24,7 @@ use crate::snapshot::layout;
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
 use crate::snapshot::write::{Header, Outcome, Writer, hex};
-use crate::state::{Compared, Counters, Hold, OnDemand};
+use crate::state::{Compared, Counters, Hold};
 
 /// Age → where its window begins, and the oldest attribute that counts.
 type Windows = BTreeMap<String, (i64, i64)>;
@@ -154,11 +154,7 @@ impl Inner {
         let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
         let lists = select::lists(&known.mirror, &self.site.rules, &keys);
         let previous = self.own_previous(&counters)?;
-        let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
-        let header = self.header(&counters, prune::ON_DEMAND, kept, now)?;
-        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
-        carry_lists(&mut writer, previous.as_ref());
-        self.carry_warninglists(&mut writer, previous.as_ref(), now);
+        let mut writer = self.adding(previous.as_ref(), &counters, now)?;
         let mut rendered = 0;
         for (key, list) in &lists.lists {
             rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut Windows::new())?;
@@ -175,11 +171,7 @@ impl Inner {
         let _publishing = lock(&self.publishing);
         let mut counters = self.counters()?;
         let previous = self.own_previous(&counters)?;
-        let kept = previous.as_ref().map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
-        let header = self.header(&counters, prune::ON_DEMAND, kept, now)?;
-        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
-        carry_lists(&mut writer, previous.as_ref());
-        self.carry_warninglists(&mut writer, previous.as_ref(), now);
+        let mut writer = self.adding(previous.as_ref(), &counters, now)?;
         for body in bodies {
             writer.add(body, false)?;
         }
@@ -195,6 +187,21 @@ impl Inner {
         self.drop_on_demand();
         let entries = manifest::open_current(&self.view_dir)?.map_or(0, |opened| opened.manifest.entries());
         Ok(Report { version: outcome.version, entries, rendered: bodies.len() as u64, ..Report::default() })
+    }
+
+    /// A version that holds all of the one before, to be added to.
+    fn adding<'a>(
+        &self,
+        previous: Option<&'a Opened>,
+        counters: &Counters,
+        now: Timestamp,
+    ) -> Result<Writer<'a>, StageError> {
+        let kept = previous.map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
+        let header = self.header(counters, prune::ON_DEMAND, kept, now)?;
+        let mut writer = Writer::new(&self.view_dir, previous, header)?;
+        carry_lists(&mut writer, previous);
+        self.carry_warninglists(&mut writer, previous, now);
+        Ok(writer)
     }
 
     /// Versions that only added lists on demand give way. One that cannot be removed only takes up room.
@@ -231,7 +238,7 @@ impl Inner {
 
     pub(super) fn keep(&self, counters: &mut Counters) -> Result<(), StageError> {
         let on_demand = lock(&self.on_demand);
-        counters.on_demand = on_demand.iter().map(|(wanted, asked)| kept(wanted, *asked)).collect();
+        counters.on_demand = on_demand.iter().map(|(wanted, asked)| matrix::kept(wanted, *asked)).collect();
         Ok(self.state.keep_counters(counters)?)
     }
 
@@ -381,14 +388,4 @@ fn empty_forms() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         takers.map(|format| (data_type.name, format.extension, format.body(data_type.name, std::iter::empty()).bytes))
     };
     TYPES.iter().flat_map(of).collect()
-}
-
-pub(super) fn wanted(kept: &OnDemand) -> Wanted {
-    let [of, data_type, age, format] = kept.list.clone();
-    Wanted { of: Of::read(of), data_type, age, format }
-}
-
-fn kept(wanted: &Wanted, last_asked: i64) -> OnDemand {
-    let Wanted { of, data_type, age, format } = wanted.clone();
-    OnDemand { list: [of.to_string(), data_type, age, format], last_asked }
 }

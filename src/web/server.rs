@@ -1,7 +1,8 @@
 //! Connections. In: a listener. Out: every request handed to [`handler::answer`], until the shutdown ends and all is drained.
 //!
 //! Invariants: the loop outlives every accept error and every panic of a request; connections are bounded in number, and in
-//! time in each direction, so no client can hold one for nothing; request bodies are read where a token is asked for, and bounded there.
+//! time in each direction, so no client can hold one for nothing; request bodies are read where a token is asked for, and
+//! bounded there.
 
 use std::any::Any;
 use std::convert::Infallible;

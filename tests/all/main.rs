@@ -12,6 +12,7 @@ mod misp;
 mod model;
 mod recorded;
 mod replay;
+mod secrets;
 mod tls;
 
 mod ages;

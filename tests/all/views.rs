@@ -8,12 +8,12 @@ use crate::cmd::{Server, wait_for};
 use crate::dir::{self, BLOCK, Dir, SITE};
 use crate::http::{self, Answer};
 use crate::misp::{ADMIN_KEY, Misp, NewAttribute, NewEvent, READER, READER_KEY, World};
+use crate::secrets::{UNKNOWN_KEY, assert_no_key, assert_no_key_in};
 
 const LIST: &str = "/v1/feed/block/type/ipv4/age/10y/output/txt";
 const ANY: &str = "/v1/feed/any/type/ipv4/age/10y/output/json";
 /// What the predecessor says when the MISP does not accept a key.
 const REFUSED: &str = r#"{"detail":"PyMISP to MISP - Connection error"}"#;
-const UNKNOWN_KEY: &str = "NobodyKey1NobodyKey2NobodyKey3NobodyKey4";
 
 /// One attribute for everybody, one for its own organisation only.
 fn world() -> World {
@@ -48,31 +48,6 @@ fn get(server: &Server, target: &str, token: &str) -> Answer {
 #[track_caller]
 fn assert_list(answer: &Answer, values: &str) {
     assert_eq!((answer.status, answer.text().replace("\r\n", " ")), (200, values.to_owned()));
-}
-
-/// Neither key stands in any file below a folder, nor in the log.
-fn assert_no_key(dir: &Dir, server: &Server) {
-    let mut folders = vec![dir.path().join("state"), dir.path().join("feeds-out")];
-    let mut files = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else if path.is_file() {
-                files += 1;
-                assert_no_key_in(&fs::read(&path).unwrap(), &path.display().to_string());
-            }
-        }
-    }
-    assert!(files > 5, "{files} files were looked at");
-    assert_no_key_in(server.log().as_bytes(), "the log");
-}
-
-fn assert_no_key_in(bytes: &[u8], what: &str) {
-    for key in [ADMIN_KEY, READER_KEY, UNKNOWN_KEY] {
-        assert!(!bytes.windows(key.len()).any(|window| window == key.as_bytes()), "a key stands in {what}");
-    }
 }
 
 #[test]
