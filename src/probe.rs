@@ -14,7 +14,7 @@ use crate::fetch::server::{self, Tag};
 use crate::fetch::tls::Trust;
 use crate::fetch::{FetchError, Server};
 use crate::index::Rules;
-use crate::index::select::like;
+use crate::index::like::like;
 
 /// Tags whose uses are asked for, one request each: a tag such as `%` is like every tag of the server.
 const MAX_COUNTED: usize = 100;

@@ -126,6 +126,8 @@ pub struct Compared {
     pub lists: u64,
     /// Age → where its window began, and the oldest attribute that counts in any list of the age; both in Unix seconds.
     pub windows: BTreeMap<String, (i64, i64)>,
+    /// When the next attribute stops counting as published by `unpublish_grace`, in Unix seconds.
+    pub grace_ends: Option<i64>,
 }
 
 /// What is counted of a view.

@@ -4,7 +4,7 @@
 //! Invariants: if another cratos holds the state folder, that one is asked to do the work; a view that fails does not keep
 //! the others from being refreshed, and the exit code says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::Failure;
 use crate::config::{Config, ConfigErrors, Site, SiteState};
 use crate::fetch::Source;
 use crate::orders::{self, Order, Outcome};
-use crate::refresh::{How, Publisher, RefreshError, Report};
+use crate::refresh::{How, NOT_IN_FEED, Publisher, RefreshError, Report};
+use crate::snapshot::manifest::Losses;
 use crate::view::ViewId;
 
 /// How long an order may lie before the running program takes it: it looks every second.
@@ -191,18 +192,22 @@ fn progress_bar(site: &str, template: &str) -> ProgressBar {
 fn render(view: &ViewId, report: &Report) -> String {
     let (name, site) = (shown(view), view.site());
     let mut rows = Vec::new();
-    let mut total = [0; 3];
-    for (list, change) in &report.changes {
-        let figures = [change.entries, change.added, change.removed];
-        if figures == [0; 3] {
+    let mut total = [0; 4];
+    let lists: BTreeSet<&String> = report.changes.keys().chain(report.losses.keys()).collect();
+    for list in lists {
+        let change = report.changes.get(list).copied().unwrap_or_default();
+        let losses = report.losses.get(list).cloned().unwrap_or_default();
+        let figures = [change.entries, change.added, change.removed, in_feed(&losses)];
+        if figures == [0; 4] {
             continue;
         }
         total.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
         let (feed, data_type) = list.rsplit_once('/').unwrap_or((list, ""));
-        rows.push(row(feed, data_type, figures));
+        rows.push(row(feed, data_type, figures, kept_out(&losses)));
     }
-    rows.push(row("total", "", total));
-    let table = super::table(["feed", "type", "entries", "added", "removed"], &[2, 3, 4], rows);
+    rows.push(row("total", "", total, String::new()));
+    let header = ["feed", "type", "entries", "added", "removed", "attributes", "kept out"];
+    let table = super::table(header, &[2, 3, 4, 5], rows);
     let mut text = format!("{table}\n{name}: {}", figures(report));
     for hold in report.holds.values() {
         let since = Timestamp::from_second(hold.since).map(|since| since.to_string()).unwrap_or_default();
@@ -212,8 +217,24 @@ fn render(view: &ViewId, report: &Report) -> String {
     text
 }
 
-fn row(feed: &str, data_type: &str, [entries, added, removed]: [u64; 3]) -> [String; 5] {
-    [feed.to_owned(), data_type.to_owned(), entries.to_string(), added.to_string(), removed.to_string()]
+fn row(feed: &str, data_type: &str, figures: [u64; 4], kept_out: String) -> [String; 7] {
+    let [entries, added, removed, attributes] = figures.map(|figure| figure.to_string());
+    [feed.to_owned(), data_type.to_owned(), entries, added, removed, attributes, kept_out]
+}
+
+/// Attributes that belong to the feed.
+fn in_feed(losses: &Losses) -> u64 {
+    losses.rows - losses.reasons.get(NOT_IN_FEED).copied().unwrap_or(0).min(losses.rows)
+}
+
+/// `too old 3, to_ids off 1`: what keeps attributes of the feed out of its list, and what is in only for now.
+pub(crate) fn kept_out(losses: &Losses) -> String {
+    let reasons = losses.reasons.iter().filter(|(reason, _)| *reason != NOT_IN_FEED);
+    let mut parts: Vec<String> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
+    if losses.in_grace > 0 {
+        parts.push(format!("in by unpublish_grace {}", losses.in_grace));
+    }
+    parts.join(", ")
 }
 
 fn figures(report: &Report) -> String {
@@ -253,11 +274,16 @@ mod tests {
         report.changes.insert("block/ipv4".into(), Change { entries: 7, added: 2, removed: 1 });
         report.changes.insert("block/url".into(), Change::default());
         report.changes.insert("hunt/ipv4".into(), Change { entries: 0, added: 0, removed: 4 });
+        let reasons = [(NOT_IN_FEED, 9), ("too old", 3), ("to_ids off", 4)];
+        let reasons = reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+        report.losses.insert("block/ipv4".into(), Losses { rows: 25, listed: 9, in_grace: 2, reasons });
         report.refusals.insert("url".into(), BTreeMap::from([("no scheme".into(), 2)]));
         let text = render(&ViewId::main("misp.example.net").unwrap(), &report);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
-        assert!(lines[3].starts_with("total") && lines[3].ends_with("5"), "{text}");
+        assert!(lines[1].ends_with("16  to_ids off 4, too old 3, in by unpublish_grace 2"), "{text}");
+        let total: Vec<&str> = lines[3].split_whitespace().collect();
+        assert_eq!(total, ["total", "7", "2", "5", "16"], "{text}");
         let last = "misp.example.net: version 3, 5 events, 2 read again, 2 refused (url: no scheme 2), 1 malformed";
         assert_eq!(lines[4], last);
     }

@@ -33,6 +33,8 @@ pub struct Common {
     pub view_idle: Duration,
     /// `view_grace`.
     pub view_grace: Duration,
+    /// `unpublish_grace`.
+    pub unpublish_grace: Duration,
 }
 
 impl Default for Common {
@@ -44,6 +46,7 @@ impl Default for Common {
             on_demand_idle: 14 * DAY,
             view_idle: 30 * DAY,
             view_grace: 7 * DAY,
+            unpublish_grace: Duration::ZERO,
         }
     }
 }
@@ -74,6 +77,8 @@ impl Common {
                 .integer("view_idle_days", 1..=36_500)
                 .map_or(base.view_idle, |days| Duration::from_secs(days * DAY.as_secs())),
             view_grace: duration(section, "view_grace", Duration::ZERO..=CENTURY).unwrap_or(base.view_grace),
+            unpublish_grace: duration(section, "unpublish_grace", Duration::ZERO..=31 * DAY)
+                .unwrap_or(base.unpublish_grace),
         }
     }
 }

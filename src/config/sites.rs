@@ -85,7 +85,8 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
     let own = Common::read(section, &Common { publish: Wish::default(), ..shared.common.clone() });
     let period = own.refresh.period().as_secs();
     let cache_control = cache_control(section, period);
-    let rules = rules?;
+    let grace = i64::try_from(own.unpublish_grace.as_secs()).unwrap_or(i64::MAX);
+    let rules = Rules { unpublish_grace: grace, ..rules? };
     let publish = publish(section, &rules, &own.publish, &shared.common.publish);
     let (feeds, undefined_feeds) = feed_names(&rules);
     let access = SiteSettings {
@@ -167,7 +168,7 @@ fn rules(section: &mut Section<'_>, types: &[TypeRule]) -> Option<Rules> {
         published_only: true,
     }));
     let false_positive = format!("{tag}:incident-classification=false-positive");
-    Some(Rules { feeds, false_positive, ignore_to_ids, types: types.to_vec(), bounds })
+    Some(Rules { feeds, false_positive, ignore_to_ids, types: types.to_vec(), bounds, unpublish_grace: 0 })
 }
 
 /// 32 expands no network, 0 any that fits into a list.

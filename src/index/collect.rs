@@ -1,5 +1,5 @@
 //! The values of one data type → the lists of several slices at once. In: values in the order of events, who takes them,
-//! and when they are of. Out: lists that share their values; what no list can hold, counted.
+//! and when they are of. Out: lists that share their values; what became of every row; what no list can hold, counted.
 //!
 //! A list of expanded networks has a bound (`Bounds::lines`). Single addresses count first, then networks, narrow ones
 //! before wide ones, by address among equals; the first that does not fit closes the list. So what is in a list depends
@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::fate::{Ledger, Loss, Tally};
 use super::normalise::{Bounds, Normalise, Refusal, Span};
 use super::{Entry, List, Values};
 
@@ -20,6 +21,8 @@ pub(super) struct Seen {
     pub(super) event: u32,
     /// Unix seconds.
     pub(super) timestamp: i64,
+    /// Published only by `unpublish_grace`.
+    pub(super) in_grace: bool,
 }
 
 /// What one list knows of a value.
@@ -46,12 +49,21 @@ pub(super) struct Collection {
     found: Vec<HashMap<u32, Found>>,
     waiting: Vec<Waiting>,
     takers: Vec<Box<[usize]>>,
+    tallies: Vec<Tally>,
     refusals: BTreeMap<Refusal, u64>,
 }
 
+/// All that comes of one data type, lists and ledgers in the order they were asked for.
+pub(super) struct Collected {
+    pub(super) lists: Vec<List>,
+    pub(super) ledgers: Vec<Ledger>,
+    pub(super) refusals: BTreeMap<Refusal, u64>,
+}
+
 impl Collection {
-    /// For so many lists.
-    pub(super) fn new(normalise: Normalise, bounds: Bounds, lists: usize) -> Self {
+    /// For so many lists; `since` says where the window of each one's largest age begins (Unix seconds).
+    pub(super) fn new(normalise: Normalise, bounds: Bounds, since: Vec<i64>) -> Self {
+        let lists = since.len();
         Self {
             normalise,
             bounds,
@@ -59,40 +71,58 @@ impl Collection {
             found: (0..lists).map(|_| HashMap::new()).collect(),
             waiting: Vec::new(),
             takers: Vec::new(),
+            tallies: since.into_iter().map(Tally::new).collect(),
             refusals: BTreeMap::new(),
         }
+    }
+
+    /// A rule keeps a row out of a list.
+    pub(super) fn lose(&mut self, list: usize, loss: Loss) {
+        self.tallies[list].lose(loss);
     }
 
     /// A value, and the lists that take it.
     pub(super) fn add(&mut self, misp_type: &str, value: &str, seen: Seen, takers: &[usize]) {
         let refused = match self.normalise {
-            Normalise::One(normalise) => normalise(misp_type, value).map(|line| self.keep(&line, seen, takers)),
+            Normalise::One(normalise) => normalise(misp_type, value).map(|line| {
+                self.keep(&line, seen, takers);
+                self.list(seen, takers);
+            }),
             Normalise::Span(normalise) => normalise(&self.bounds, misp_type, value).map(|span| {
                 let takers = self.takers_place(takers);
                 self.waiting.push(Waiting { span, seen, takers });
             }),
         };
         if let Err(refusal) = refused {
-            self.refuse(refusal);
+            self.refuse(refusal, takers);
         }
     }
 
-    /// The lists, and the refusals.
-    pub(super) fn finish(mut self) -> (Vec<List>, BTreeMap<Refusal, u64>) {
+    /// The lists, and what became of the rows.
+    pub(super) fn finish(mut self) -> Collected {
         let limits: Vec<Option<Span>> = (0..self.found.len()).map(|list| self.limit(list)).collect();
         let (waiting, sets) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.takers));
         for Waiting { span, seen, takers } in waiting {
             let all = &sets[takers];
             let open = |list: &usize| limits[*list].is_none_or(|limit| span < limit);
-            let takers: Vec<usize> = all.iter().copied().filter(open).collect();
-            if takers.len() < all.len() {
-                self.refuse(Refusal::ListFull);
+            let (takers, full): (Vec<usize>, Vec<usize>) = all.iter().partition(|list| open(list));
+            if !full.is_empty() {
+                self.refuse(Refusal::ListFull, &full);
             }
             if !takers.is_empty() {
                 span.each(&mut |line| self.keep(line, seen, &takers));
+                self.list(seen, &takers);
             }
         }
-        (into_lists(self.found, self.numbers), self.refusals)
+        Collected {
+            lists: into_lists(self.found, self.numbers),
+            ledgers: self.tallies.into_iter().map(Tally::finish).collect(),
+            refusals: self.refusals,
+        }
+    }
+
+    fn list(&mut self, seen: Seen, takers: &[usize]) {
+        takers.iter().for_each(|list| self.tallies[*list].list(seen.timestamp, seen.in_grace));
     }
 
     fn keep(&mut self, line: &str, seen: Seen, takers: &[usize]) {
@@ -114,8 +144,10 @@ impl Collection {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    /// Counts once for the data type, and for each list.
+    fn refuse(&mut self, refusal: Refusal, lists: &[usize]) {
         *self.refusals.entry(refusal).or_default() += 1;
+        lists.iter().for_each(|list| self.lose(*list, Loss::Refused(refusal)));
     }
 
     /// There are as many as there are mixtures of lists, which is few.
@@ -177,14 +209,18 @@ mod tests {
 
     const BOTH: &[usize] = &[0, 1];
 
+    fn seen(event: u32, timestamp: i64) -> Seen {
+        Seen { event, timestamp, in_grace: false }
+    }
+
     /// The texts of both lists and how many values were refused for want of room.
     fn collected(lines: u64, values: &[(&str, i64, &[usize])]) -> (Vec<Vec<String>>, u64) {
         let normalise = DataType::named("ipv4ext").unwrap().normalise;
-        let mut collection = Collection::new(normalise, Bounds { lines, ..Bounds::default() }, 2);
+        let mut collection = Collection::new(normalise, Bounds { lines, ..Bounds::default() }, vec![i64::MIN; 2]);
         for (event, (value, timestamp, takers)) in values.iter().enumerate() {
-            collection.add("ip-dst", value, Seen { event: event as u32, timestamp: *timestamp }, takers);
+            collection.add("ip-dst", value, seen(event as u32, *timestamp), takers);
         }
-        let (lists, refusals) = collection.finish();
+        let Collected { lists, refusals, .. } = collection.finish();
         let lists = lists.iter().map(|list| list.since(0).map(str::to_owned).collect()).collect();
         (lists, refusals.get(&Refusal::ListFull).copied().unwrap_or(0))
     }
@@ -192,14 +228,16 @@ mod tests {
     #[test]
     fn networks_and_addresses_share_lines() {
         let normalise = DataType::named("ipv4ext").unwrap().normalise;
-        let mut collection = Collection::new(normalise, Bounds::default(), 1);
+        let mut collection = Collection::new(normalise, Bounds::default(), vec![1]);
         for (event, value) in [(0, "192.0.2.2/31"), (0, "192.0.2.3"), (1, "192.0.2.3"), (2, "10.0.0.0/8")] {
-            collection.add("ip-dst", value, Seen { event, timestamp: i64::from(event) }, &[0]);
+            collection.add("ip-dst", value, seen(event, i64::from(event)), &[0]);
         }
-        let (lists, refusals) = collection.finish();
+        let Collected { lists, ledgers, refusals } = collection.finish();
         let entries: Vec<_> = lists[0].entries().map(|(line, entry)| (line, entry.newest, entry.events)).collect();
         assert_eq!(entries, [("192.0.2.2", 0, 1), ("192.0.2.3", 1, 2)]);
         assert_eq!(refusals, BTreeMap::from([(Refusal::TooWide, 1)]));
+        let lost = BTreeMap::from([(Loss::Age, 2), (Loss::Refused(Refusal::TooWide), 1)]);
+        assert_eq!(ledgers, [Ledger { rows: 4, listed: 1, in_grace: 0, lost }]);
     }
 
     #[test]

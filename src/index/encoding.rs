@@ -1,7 +1,7 @@
 //! The file form of a mirror. In: a [`Mirror`], or bytes. Out: bytes, or a mirror. Readers and writers are arguments; the file
 //! itself is `state.rs`'s.
 //!
-//! Form: `CRATOSM2`, fingerprint (32 bytes), coverage (1), types, tag names, tag sets, events (sorted by uuid; each with
+//! Form: `CRATOSM3`, fingerprint (32 bytes), coverage (1), types, tag names, tag sets, events (sorted by uuid; each with
 //! its rows sorted by uuid and one arena of values), then the SHA-256 of all before it. Integers are little-endian.
 //!
 //! Invariants: the bytes are a function of the content alone, so their hash names the content; nothing is copied to write
@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 use super::mirror::{Coverage, Event, Mirror, Row};
 
-const MAGIC: &[u8; 8] = b"CRATOSM2";
+const MAGIC: &[u8; 8] = b"CRATOSM3";
+
+/// In the place of a moment that never was.
+const NEVER: i64 = i64::MIN;
 
 /// Why a mirror's file is not used. What it held is pulled again.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +130,7 @@ fn encode_event(out: &mut Hashing<'_>, numbers: &Numbers, uuid: &Uuid, event: &E
     out.write_all(uuid.as_bytes())?;
     out.write_all(&event.timestamp.to_le_bytes())?;
     out.write_all(&[u8::from(event.published)])?;
+    out.write_all(&event.left_at.unwrap_or(NEVER).to_le_bytes())?;
     out.write_all(event.creator.as_bytes())?;
     out.number(numbers.sets[&event.tags])?;
     out.write_all(&event.false_positives.to_le_bytes())?;
@@ -139,7 +143,9 @@ fn encode_event(out: &mut Hashing<'_>, numbers: &Numbers, uuid: &Uuid, event: &E
             out.number(number)?;
         }
         out.write_all(&row.timestamp.to_le_bytes())?;
-        out.write_all(&[u8::from(row.to_ids) | u8::from(row.on_warninglist) << 1])?;
+        out.write_all(&row.since.to_le_bytes())?;
+        let flags = [row.to_ids, row.on_warninglist, row.was_published];
+        out.write_all(&[flags.iter().rev().fold(0, |all, flag| all << 1 | u8::from(*flag))])?;
     }
     Ok(())
 }
@@ -184,19 +190,21 @@ fn decode_body(input: &mut Input<'_>) -> Option<Mirror> {
 fn decode_event(input: &mut Input<'_>) -> Option<Event> {
     let timestamp = input.long()?;
     let published = input.take(1)? == [1];
+    let left_at = Some(input.long()?).filter(|at| *at != NEVER);
     let (creator, tags) = (input.uuid()?, input.number()?);
     let (false_positives, malformed) = (input.long()? as u64, input.long()? as u64);
     let values = input.text()?.into();
     let rows: Option<Box<[Row]>> = (0..input.number()?).map(|_| decode_row(input)).collect();
-    Some(Event { timestamp, published, creator, tags, false_positives, malformed, values, rows: rows? })
+    Some(Event { timestamp, published, left_at, creator, tags, false_positives, malformed, values, rows: rows? })
 }
 
 fn decode_row(input: &mut Input<'_>) -> Option<Row> {
     let uuid = input.uuid()?;
     let (start, end, kind, tags) = (input.number()?, input.number()?, input.number()?, input.number()?);
-    let timestamp = input.long()?;
+    let (timestamp, since) = (input.long()?, input.long()?);
     let flags = *input.take(1)?.first()?;
-    Some(Row { uuid, start, end, kind, tags, timestamp, to_ids: flags & 1 != 0, on_warninglist: flags & 2 != 0 })
+    let [to_ids, on_warninglist, was_published] = [1, 2, 4].map(|flag| flags & flag != 0);
+    Some(Row { uuid, start, end, kind, tags, timestamp, since, to_ids, on_warninglist, was_published })
 }
 
 /// Writes and hashes.
@@ -259,7 +267,7 @@ mod tests {
 
     fn mirror(order: &[u128]) -> Mirror {
         let wanted = BTreeSet::from(["md5".to_owned(), "url".to_owned()]);
-        let mut intake = Intake::full(None, [7; 32], Coverage::Everything, wanted);
+        let mut intake = Intake::full(None, [7; 32], Coverage::Everything, wanted, 9);
         for number in order {
             let event = Uuid::from_u128(*number);
             let (tag, value) = (format!("tag {}", number % 3), format!("v{number}"));
@@ -316,7 +324,7 @@ mod tests {
         let mut written = bytes(&mirror(&[1, 2]));
         assert_eq!(Mirror::decode(&written[..written.len() - 1]).unwrap_err(), MirrorError::Damaged);
         assert_eq!(
-            Mirror::decode(b"CRATOSM1 and an older form, long enough to be one").unwrap_err(),
+            Mirror::decode(b"CRATOSM2 and an older form, long enough to be one").unwrap_err(),
             MirrorError::Form
         );
         assert_eq!(Mirror::decode(b"").unwrap_err(), MirrorError::Form);

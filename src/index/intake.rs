@@ -3,7 +3,8 @@
 //!
 //! Invariants: attributes are compact from the moment they come; an event replaces the one before as a whole; one that is
 //! equal to the one before is shared with it, so a full pull of what is known costs no second copy; an attribute uuid that
-//! comes twice counts once, the last one wins; values stand in the order of their rows, so equal content is equal bytes.
+//! comes twice counts once, the last one wins; values stand in the order of their rows, so equal content is equal bytes; a
+//! row knows since when its value is here, an event since when it is not published any more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Intake {
     wanted: BTreeSet<String>,
     changed: bool,
     full: bool,
+    /// Unix seconds of the pull.
+    now: i64,
 }
 
 /// What came of an event that is not whole yet, in the order it came.
@@ -34,14 +37,21 @@ struct Open {
 }
 
 impl Intake {
-    /// Begins with what is known: what does not come stays.
-    pub fn incremental(base: &Mirror, wanted: BTreeSet<String>) -> Self {
+    /// Begins with what is known: what does not come stays. `now` in Unix seconds.
+    pub fn incremental(base: &Mirror, wanted: BTreeSet<String>, now: i64) -> Self {
         let before = base.events.clone();
-        Self { mirror: base.clone(), before, open: HashMap::new(), wanted, changed: false, full: false }
+        Self { mirror: base.clone(), before, open: HashMap::new(), wanted, changed: false, full: false, now }
     }
 
-    /// Begins with nothing: what does not come is gone. `base` only spares memory.
-    pub fn full(base: Option<&Mirror>, fingerprint: [u8; 32], coverage: Coverage, wanted: BTreeSet<String>) -> Self {
+    /// Begins with nothing: what does not come is gone. `base` spares memory and says what was here before. `now` in Unix
+    /// seconds.
+    pub fn full(
+        base: Option<&Mirror>,
+        fingerprint: [u8; 32],
+        coverage: Coverage,
+        wanted: BTreeSet<String>,
+        now: i64,
+    ) -> Self {
         let mut mirror = Mirror::new(fingerprint, coverage);
         let mut before = BTreeMap::new();
         let mut changed = true;
@@ -52,7 +62,7 @@ impl Intake {
             before = base.events.clone();
             changed = (base.fingerprint, base.coverage) != (fingerprint, coverage);
         }
-        Self { mirror, before, open: HashMap::new(), wanted, changed, full: true }
+        Self { mirror, before, open: HashMap::new(), wanted, changed, full: true, now }
     }
 
     /// Takes an attribute of an event that is not whole yet. Those of types nobody asked for are left out.
@@ -74,8 +84,10 @@ impl Intake {
             kind: self.mirror.types.number(&*attribute.kind),
             tags: self.mirror.tag_set(attribute.tags.iter().map(|tag| &**tag)),
             timestamp: attribute.timestamp,
+            since: self.now,
             to_ids: attribute.to_ids,
             on_warninglist: attribute.on_warninglist,
+            was_published: false,
         });
     }
 
@@ -84,9 +96,10 @@ impl Intake {
         let open = self.open.remove(&event.uuid).unwrap_or_default();
         let refused = open.refused;
         let (values, rows) = open.close();
-        let new = Event {
+        let mut new = Event {
             timestamp: event.timestamp,
             published: event.published,
+            left_at: None,
             creator: event.creator,
             tags: self.mirror.tag_set(event.tags.iter().map(String::as_str)),
             false_positives: event.false_positives,
@@ -94,7 +107,11 @@ impl Intake {
             values,
             rows,
         };
-        let shared = match self.before.get(&event.uuid) {
+        let old = self.before.get(&event.uuid);
+        if let Some(old) = old {
+            new.succeed(old, self.now);
+        }
+        let shared = match old {
             Some(old) if **old == new => Arc::clone(old),
             _ => {
                 self.changed = true;
@@ -114,6 +131,25 @@ impl Intake {
     pub fn finish(self) -> (Mirror, bool) {
         let lost = self.full && self.before.keys().any(|uuid| !self.mirror.events.contains_key(uuid));
         (self.mirror, self.changed || lost)
+    }
+}
+
+impl Event {
+    /// Takes over from the event before what only time tells.
+    fn succeed(&mut self, old: &Event, now: i64) {
+        self.left_at = match (self.published, old.published) {
+            (true, _) => None,
+            (false, true) => Some(now),
+            (false, false) => old.left_at,
+        };
+        for row in &mut self.rows {
+            let same = old.rows.binary_search_by_key(&row.uuid, |row| row.uuid).ok().map(|at| &old.rows[at]);
+            let value = &self.values[row.start as usize..row.end as usize];
+            if let Some(same) = same.filter(|same| same.kind == row.kind && old.value(same) == value) {
+                row.since = same.since;
+                row.was_published = !self.published && (old.published || same.was_published);
+            }
+        }
     }
 }
 
@@ -180,11 +216,11 @@ mod tests {
 
     #[test]
     fn equal_content_is_equal_whatever_the_order_and_is_shared() {
-        let mut first = Intake::full(None, [0; 32], Coverage::Tagged, wanted());
+        let mut first = Intake::full(None, [0; 32], Coverage::Tagged, wanted(), 100);
         filled(&mut first, &[3, 1, 2, 3]);
         let (first, changed) = first.finish();
         assert!(changed);
-        let mut second = Intake::full(Some(&first), [0; 32], Coverage::Tagged, wanted());
+        let mut second = Intake::full(Some(&first), [0; 32], Coverage::Tagged, wanted(), 100);
         filled(&mut second, &[2, 3, 1]);
         let (second, changed) = second.finish();
         assert!(!changed);
@@ -195,31 +231,60 @@ mod tests {
 
     #[test]
     fn an_incremental_pull_changes_only_what_comes() {
-        let mut first = Intake::full(None, [0; 32], Coverage::Tagged, wanted());
+        let mut first = Intake::full(None, [0; 32], Coverage::Tagged, wanted(), 100);
         filled(&mut first, &[1]);
         first.event(&event(2, 1));
         let (first, _) = first.finish();
-        let mut none = Intake::incremental(&first, wanted());
+        let mut none = Intake::incremental(&first, wanted(), 200);
         filled(&mut none, &[1]);
         assert!(!none.finish().1);
-        let mut some = Intake::incremental(&first, wanted());
+        let mut some = Intake::incremental(&first, wanted(), 200);
         some.gone(&Uuid::from_u128(2));
         let (some, changed) = some.finish();
         assert_eq!((some.event_count(), changed), (1, true));
     }
 
     #[test]
+    fn rows_know_since_when_they_are_here_and_whether_they_were_published() {
+        let pull = |base: Option<&Mirror>, now, published, rows: &[(u128, &str)]| {
+            let mut intake = Intake::full(base, [0; 32], Coverage::Tagged, wanted(), now);
+            for (number, value) in rows {
+                intake.attribute(&Uuid::from_u128(1), &attribute(*number, "md5", value));
+            }
+            intake.event(&wire::Event { published, ..event(1, now) });
+            intake.finish().0
+        };
+        let known = |mirror: &Mirror| {
+            let event = &mirror.events[&Uuid::from_u128(1)];
+            let rows: Vec<_> = event.rows.iter().map(|row| (row.since, row.was_published)).collect();
+            (event.left_at, rows)
+        };
+        let first = pull(None, 10, true, &[(1, "a"), (2, "b")]);
+        assert_eq!(known(&first), (None, vec![(10, false), (10, false)]));
+        let edited = pull(Some(&first), 20, false, &[(1, "a"), (2, "changed"), (3, "new")]);
+        assert_eq!(known(&edited), (Some(20), vec![(10, true), (20, false), (20, false)]));
+        let still = pull(Some(&edited), 30, false, &[(1, "a"), (2, "changed"), (3, "new")]);
+        assert_eq!(known(&still), (Some(20), vec![(10, true), (20, false), (20, false)]));
+        let event = &still.events[&Uuid::from_u128(1)];
+        let published = |at| event.rows.iter().map(|row| event.publishes(row, 60, at)).collect::<Vec<_>>();
+        assert_eq!(published(79), [true, false, false]);
+        assert_eq!(published(80), [false, false, false], "the grace is over");
+        let again = pull(Some(&still), 40, true, &[(1, "a")]);
+        assert_eq!(known(&again), (None, vec![(10, false)]));
+    }
+
+    #[test]
     fn what_a_full_pull_does_not_bring_is_gone() {
-        let mut first = Intake::full(None, [0; 32], Coverage::Tagged, wanted());
+        let mut first = Intake::full(None, [0; 32], Coverage::Tagged, wanted(), 100);
         filled(&mut first, &[1]);
         let (first, _) = first.finish();
-        let (second, changed) = Intake::full(Some(&first), [0; 32], Coverage::Tagged, wanted()).finish();
+        let (second, changed) = Intake::full(Some(&first), [0; 32], Coverage::Tagged, wanted(), 100).finish();
         assert_eq!((second.event_count(), changed), (0, true));
     }
 
     #[test]
     fn of_an_attribute_that_comes_twice_the_last_one_counts() {
-        let mut intake = Intake::full(None, [0; 32], Coverage::Tagged, wanted());
+        let mut intake = Intake::full(None, [0; 32], Coverage::Tagged, wanted(), 100);
         let uuid = Uuid::from_u128(1);
         intake.attribute(&uuid, &wire::Attribute { on_warninglist: true, ..attribute(1, "md5", "old") });
         intake.attribute(&uuid, &attribute(1, "md5", "new"));

@@ -31,8 +31,12 @@ pub struct Row {
     pub(super) tags: u32,
     /// Unix seconds.
     pub(super) timestamp: i64,
+    /// Unix seconds of the pull that first brought this value.
+    pub(super) since: i64,
     pub(super) to_ids: bool,
     pub(super) on_warninglist: bool,
+    /// Its event is not published now; it was, with this value in it.
+    pub(super) was_published: bool,
 }
 
 /// One event, compact.
@@ -40,6 +44,8 @@ pub struct Row {
 pub struct Event {
     pub(super) timestamp: i64,
     pub(super) published: bool,
+    /// Unix seconds of the pull that found it not published any more; `None`: it is, or never was.
+    pub(super) left_at: Option<i64>,
     pub(super) creator: Uuid,
     pub(super) tags: u32,
     pub(super) false_positives: u64,
@@ -49,6 +55,16 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether a row counts as published at `now`: its event is, or was less than `grace` seconds ago with the row in it.
+    pub(super) fn publishes(&self, row: &Row, grace: i64, now: i64) -> bool {
+        self.published || (row.was_published && self.grace_end(grace).is_some_and(|end| now < end))
+    }
+
+    /// When rows that were published stop counting as such, in Unix seconds.
+    pub(super) fn grace_end(&self, grace: i64) -> Option<i64> {
+        self.left_at.map(|left| left.saturating_add(grace))
+    }
+
     pub(super) fn value(&self, row: &Row) -> &str {
         &self.values[row.start as usize..row.end as usize]
     }

@@ -9,6 +9,8 @@
 //! | [`intake`] | fills a mirror from a pull |
 //! | [`encoding`] | the file form of a mirror |
 //! | [`select`] | which attribute is in which feed |
+//! | [`fate`] | what becomes of every row, counted |
+//! | [`like`] | how tag names are compared |
 //! | [`collect`] | the lists of one data type, made from the values select hands over |
 //!
 //! Invariants: pure; no clock, no file, no async. A [`List`] is sorted by code point, unique and immutable.
@@ -16,7 +18,9 @@
 pub mod age;
 pub mod collect;
 pub mod encoding;
+pub mod fate;
 pub mod intake;
+pub mod like;
 pub mod mirror;
 pub mod normalise;
 pub mod select;
@@ -79,6 +83,8 @@ pub struct Rules {
     pub types: Vec<TypeRule>,
     /// How far networks are expanded.
     pub bounds: Bounds,
+    /// Seconds that rows of an event go on counting as published after it was unpublished.
+    pub unpublish_grace: i64,
 }
 
 /// One data type at one site.
@@ -101,8 +107,8 @@ impl TypeRule {
 }
 
 impl Rules {
-    /// Names this set of rules and the source they are asked of: changes if and only if one of them does. SHA-256 over
-    /// their text; `source` may hold a secret.
+    /// Names what decides about the rows of a mirror, and the source they are asked of: changes if and only if one of them
+    /// does. What can be decided anew from a mirror that is there is no part of it. SHA-256 over their text; `source` may hold a secret.
     pub fn fingerprint(&self, source: &str) -> [u8; 32] {
         let types: Vec<_> = self.types.iter().map(|rule| (rule.data_type.name, &rule.misp_types)).collect();
         let Self { feeds, false_positive, ignore_to_ids, bounds, .. } = self;

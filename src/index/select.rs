@@ -1,52 +1,61 @@
-//! Which attribute is in which list. In: a mirror, the rules and the lists that are wanted. Out: these lists, and how many
-//! values were refused. Pure.
+//! Which attribute is in which list. In: a mirror, the rules, the moment and the lists that are wanted. Out: these lists, what
+//! became of every row, and how many values were refused. Pure.
 //!
 //! Membership, decided as MISP decides it for the Python Cratos: the type is one of the data type's MISP types; `to_ids`
 //! unless the data type or one of its MISP types is in `ignore_to_ids`; no false-positive tag on attribute or event; the
 //! feed's tag on attribute or event (SQL LIKE, case-sensitive); published events only, except for `incident`, `alert` and
-//! `hunt`; no warninglist hit, except for `42`. Age is decided later, by [`List::since`].
+//! `hunt`, and beyond that what was published less than `unpublish_grace` ago; no warninglist hit, except for `42`. Age is
+//! decided later, by [`List::since`].
 //!
-//! Invariants: a list that is not wanted costs nothing per value; a value is normalised once per data type.
+//! Invariants: a list that is not wanted costs nothing per value; a value is normalised once per data type; every row of a
+//! data type's MISP types has exactly one fate per list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::collect::{Collection, Seen};
+use super::collect::{Collected, Collection, Seen};
+use super::fate::{Ledger, Loss};
+use super::like::like;
 use super::mirror::{Event, Mirror, Row};
-use super::normalise::{Bounds, Refusal};
+use super::normalise::Refusal;
 use super::{ANY, DataType, FORTY_TWO, List, Rules, Slice, TypeRule};
 
 /// Names one list, whatever its age.
 pub type ListKey = (Slice, &'static str);
+
+/// The lists that are wanted, and where the window of each one's largest age begins (Unix seconds).
+pub type Wants = BTreeMap<ListKey, i64>;
 
 /// What [`lists`] found.
 #[derive(Debug, Default)]
 pub struct Lists {
     /// One per wanted key, empty ones too.
     pub lists: BTreeMap<ListKey, List>,
+    /// What became of the rows, one per wanted key.
+    pub ledgers: BTreeMap<ListKey, Ledger>,
     /// Data type → reason → values that members of some wanted list carry and no list can hold.
     pub refusals: BTreeMap<&'static str, BTreeMap<Refusal, u64>>,
+    /// When the first row that was published stops counting as such (Unix seconds).
+    pub grace_ends: Option<i64>,
 }
 
-/// Computes the wanted lists.
-pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &BTreeSet<ListKey>) -> Lists {
-    let tags = TagMatches::new(mirror, rules);
-    let mut out = Lists::default();
+/// Computes the wanted lists as they are at `now` (Unix seconds).
+pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &Wants, now: i64) -> Lists {
+    let judge = Judge::new(mirror, rules, now);
+    let mut out = Lists { grace_ends: judge.grace_ends(), ..Lists::default() };
     for rule in &rules.types {
-        let slices: Vec<&Slice> =
-            wanted.iter().filter(|(_, name)| *name == rule.data_type.name).map(|(slice, _)| slice).collect();
-        if slices.is_empty() {
+        let of_type = || wanted.iter().filter(|((_, name), _)| *name == rule.data_type.name);
+        if of_type().next().is_none() {
             continue;
         }
         let selected = Selected {
-            data_type: rule.data_type,
-            kinds: mirror.type_names().iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect(),
-            any_to_ids: rule.ignores_to_ids(rules),
-            wants: slices.iter().map(|slice| Want::new(slice, rules)).collect(),
-            bounds: rules.bounds,
+            rule,
+            wants: of_type().map(|((slice, _), _)| judge.want(slice)).collect(),
+            since: of_type().map(|(_, since)| *since).collect(),
         };
-        let (lists, refusals) = selected.collect(mirror, &tags);
-        out.lists
-            .extend(slices.into_iter().cloned().zip(lists).map(|(slice, list)| ((slice, rule.data_type.name), list)));
+        let Collected { lists, ledgers, refusals } = selected.collect(&judge);
+        let keys = || of_type().map(|(key, _)| key.clone());
+        out.lists.extend(keys().zip(lists));
+        out.ledgers.extend(keys().zip(ledgers));
         if !refusals.is_empty() {
             out.refusals.insert(rule.data_type.name, refusals);
         }
@@ -71,7 +80,7 @@ fn counts_for(data_type: &DataType, misp_types: &[String], kind: &str) -> bool {
 }
 
 /// One wanted slice, resolved against the rules.
-struct Want {
+pub(super) struct Want {
     /// Which tag feed, if it is one.
     feed: Option<usize>,
     creator: Option<uuid::Uuid>,
@@ -99,47 +108,109 @@ impl Want {
         }
     }
 
-    fn takes(&self, event: &Event, row: &Row, tags: &TagMatches) -> bool {
+    fn includes(&self, event: &Event, row: &Row, tags: &TagMatches) -> bool {
         self.known
-            && (event.published || !self.published_only)
-            && (!row.on_warninglist || self.with_warninglist_hits)
             && self.creator.is_none_or(|creator| creator == event.creator)
             && self.feed.is_none_or(|feed| tags.has(event.tags, feed) || tags.has(row.tags, feed))
     }
 }
 
-/// One data type and the slices that want it.
-struct Selected {
-    data_type: &'static DataType,
-    /// Per MISP type number of the mirror: does it count.
-    kinds: Vec<bool>,
-    any_to_ids: bool,
-    wants: Vec<Want>,
-    bounds: Bounds,
+/// Decides about rows of one mirror at one moment.
+pub(super) struct Judge<'a> {
+    pub(super) mirror: &'a Mirror,
+    rules: &'a Rules,
+    tags: TagMatches,
+    now: i64,
 }
 
-impl Selected {
-    fn collect(&self, mirror: &Mirror, tags: &TagMatches) -> (Vec<List>, BTreeMap<Refusal, u64>) {
-        let mut collection = Collection::new(self.data_type.normalise, self.bounds, self.wants.len());
+/// What is the same for a row in all lists of a data type.
+#[derive(Clone, Copy)]
+struct Common {
+    published: bool,
+    /// Published only by `unpublish_grace`.
+    in_grace: bool,
+    to_ids: bool,
+    false_positive: bool,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(mirror: &'a Mirror, rules: &'a Rules, now: i64) -> Self {
+        Self { mirror, rules, tags: TagMatches::new(mirror, rules), now }
+    }
+
+    /// A slice, resolved.
+    pub(super) fn want(&self, slice: &Slice) -> Want {
+        Want::new(slice, self.rules)
+    }
+
+    /// Per MISP type number of the mirror: whether the data type is made from it.
+    pub(super) fn kinds(&self, rule: &TypeRule) -> Vec<bool> {
+        self.mirror.type_names().iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect()
+    }
+
+    fn common(&self, event: &Event, row: &Row, any_to_ids: bool) -> Common {
+        let published = event.publishes(row, self.rules.unpublish_grace, self.now);
+        Common {
+            published,
+            in_grace: published && !event.published,
+            to_ids: row.to_ids || any_to_ids,
+            false_positive: self.tags.is_false_positive(event.tags) || self.tags.is_false_positive(row.tags),
+        }
+    }
+
+    fn loss(&self, want: &Want, event: &Event, row: &Row, common: Common) -> Option<Loss> {
+        if !want.includes(event, row, &self.tags) {
+            Some(Loss::NotInFeed)
+        } else if want.published_only && !common.published {
+            Some(Loss::Unpublished)
+        } else if !common.to_ids {
+            Some(Loss::ToIds)
+        } else if common.false_positive {
+            Some(Loss::FalsePositive)
+        } else if row.on_warninglist && !want.with_warninglist_hits {
+            Some(Loss::Warninglist)
+        } else {
+            None
+        }
+    }
+
+    fn grace_ends(&self) -> Option<i64> {
+        let ends = self.mirror.events().filter_map(|event| event.grace_end(self.rules.unpublish_grace));
+        ends.filter(|end| *end > self.now).min()
+    }
+}
+
+/// One data type and the slices that want it.
+struct Selected<'a> {
+    rule: &'a TypeRule,
+    wants: Vec<Want>,
+    /// Where the window of each one's largest age begins.
+    since: Vec<i64>,
+}
+
+impl Selected<'_> {
+    fn collect(self, judge: &Judge<'_>) -> Collected {
+        let (kinds, any_to_ids) = (judge.kinds(self.rule), self.rule.ignores_to_ids(judge.rules));
+        let mut collection = Collection::new(self.rule.data_type.normalise, judge.rules.bounds, self.since);
         let mut takers = Vec::with_capacity(self.wants.len());
-        for (number, event) in mirror.events().enumerate() {
-            for row in event.rows.iter().filter(|row| self.counts(event, row, tags)) {
+        for (number, event) in judge.mirror.events().enumerate() {
+            for row in event.rows.iter().filter(|row| kinds[row.kind as usize]) {
+                let common = judge.common(event, row, any_to_ids);
                 takers.clear();
-                takers.extend((0..self.wants.len()).filter(|want| self.wants[*want].takes(event, row, tags)));
+                for (list, want) in self.wants.iter().enumerate() {
+                    match judge.loss(want, event, row, common) {
+                        Some(loss) => collection.lose(list, loss),
+                        None => takers.push(list),
+                    }
+                }
                 if !takers.is_empty() {
-                    let seen = Seen { event: number as u32, timestamp: row.timestamp };
-                    collection.add(&mirror.type_names()[row.kind as usize], event.value(row), seen, &takers);
+                    let seen = Seen { event: number as u32, timestamp: row.timestamp, in_grace: common.in_grace };
+                    let kind = &judge.mirror.type_names()[row.kind as usize];
+                    collection.add(kind, event.value(row), seen, &takers);
                 }
             }
         }
         collection.finish()
-    }
-
-    fn counts(&self, event: &Event, row: &Row, tags: &TagMatches) -> bool {
-        self.kinds[row.kind as usize]
-            && (row.to_ids || self.any_to_ids)
-            && !tags.is_false_positive(event.tags)
-            && !tags.is_false_positive(row.tags)
     }
 }
 
@@ -167,77 +238,5 @@ impl TagMatches {
 
     fn is_false_positive(&self, set: u32) -> bool {
         self.false_positive[set as usize]
-    }
-}
-
-/// SQL LIKE as MISP compares tag names (`MispAttribute.php`, `Tag::lookupTagIdFromName`): `%` is any text, `_` one
-/// character, a backslash takes the next character as it is; case-sensitive. Time is at most pattern × name.
-pub fn like(pattern: &str, name: &str) -> bool {
-    let pattern = like_tokens(pattern);
-    let name: Vec<char> = name.chars().collect();
-    let (mut at, mut from) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while from < name.len() {
-        match pattern.get(at) {
-            Some(Token::Any) => {
-                retry = Some((at, from));
-                at += 1;
-            }
-            Some(Token::One) => (at, from) = (at + 1, from + 1),
-            Some(Token::Is(character)) if *character == name[from] => (at, from) = (at + 1, from + 1),
-            _ => match retry {
-                Some((star, start)) => {
-                    retry = Some((star, start + 1));
-                    (at, from) = (star + 1, start + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|token| matches!(token, Token::Any))
-}
-
-enum Token {
-    Any,
-    One,
-    Is(char),
-}
-
-fn like_tokens(pattern: &str) -> Vec<Token> {
-    let mut characters = pattern.chars();
-    let mut tokens = Vec::new();
-    while let Some(character) = characters.next() {
-        tokens.push(match character {
-            '%' => Token::Any,
-            '_' => Token::One,
-            '\\' => Token::Is(characters.next().unwrap_or('\\')),
-            other => Token::Is(other),
-        });
-    }
-    tokens
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn like_is_sql_like() {
-        for (pattern, name, expected) in [
-            ("a:b=block", "a:b=block", true),
-            ("a:b=block", "a:b=BLOCK", false),
-            ("a_b", "axb", true),
-            ("a_b", "ab", false),
-            ("a%", "a", true),
-            ("%=block", "x:y=block", true),
-            ("%a%b%", "xxaxxbxx", true),
-            ("%a%b%", "xxbxxaxx", false),
-            (r"a\_b", "axb", false),
-            (r"a\_b", "a_b", true),
-            ("", "", true),
-            ("", "a", false),
-        ] {
-            assert_eq!(like(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }

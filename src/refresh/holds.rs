@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::How;
 use crate::index::Slice;
-use crate::index::select::like;
+use crate::index::like::like;
 use crate::state::Hold;
 
 /// Key of the hold on the false-positive tag.

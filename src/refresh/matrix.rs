@@ -7,6 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{Inner, lock};
 use crate::demand::{Of, Wanted};
 use crate::index::select::ListKey;
@@ -27,6 +29,11 @@ pub(super) fn artifact_key((slice, data_type): &ListKey, (age, format): (usize, 
         Slice::Feed(feed) => layout::feed_key(feed, data_type, age, extension),
         Slice::Organisation(uuid) => layout::organisation_key(uuid, data_type, age, extension),
     }
+}
+
+/// Name of a list, whatever its age and format: `block/ipv4`, or `org/<uuid>/ipv4`.
+pub(super) fn list_name(key: &ListKey) -> String {
+    layout::list_of(&artifact_key(key, (0, 0))).to_owned()
 }
 
 /// The slot whose changes are counted as those of the list: its largest age, there the format that stands first. One that
@@ -70,6 +77,12 @@ impl Inner {
             self.add_wanted(&mut matrix, wanted);
         }
         matrix
+    }
+
+    /// Lists on demand that nobody asked for in a long time are no longer made.
+    pub(super) fn drop_idle(&self, now: Timestamp) {
+        let idle = i64::try_from(self.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX);
+        lock(&self.on_demand).retain(|_, asked| now.as_second().saturating_sub(*asked) <= idle);
     }
 
     /// Adds a list on demand, if there is such a list.

@@ -9,6 +9,10 @@
 //! | [`holds`] | what must not be published yet |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
+//! | `lists.rs` | one list → its bodies |
+//! | `counts.rs` | what became of every attribute |
+//! | `served.rs` | what is served now, and what is counted of it |
+//! | `wanted.rs` | lists on demand, added to what is served |
 //! | [`contact`] | questions beside a refresh: version, statistics, warninglists |
 //! | `matrix.rs` | which lists, in which ages and formats |
 //!
@@ -16,11 +20,15 @@
 //! any two is made good by the next refresh, because every list is compared with the version that is served.
 
 pub mod contact;
+mod counts;
 pub mod holds;
+mod lists;
 mod matrix;
 mod publish;
 mod pull;
+mod served;
 mod take_over;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,10 +45,12 @@ use crate::demand::Wanted;
 use crate::fetch::{FetchError, Pulled, Server};
 use crate::index::mirror::Mirror;
 use crate::index::{Slice, mirror::Coverage};
-use crate::snapshot::manifest::{self, Change};
+use crate::snapshot::manifest::{self, Change, Losses};
 use crate::snapshot::{self, SnapshotError, layout};
 use crate::state::{Hold, StateError, ViewState};
 use crate::view::ViewId;
+
+pub use counts::NOT_IN_FEED;
 
 /// How thorough a refresh is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +84,8 @@ pub struct Report {
     pub changes: BTreeMap<String, Change>,
     /// Data type → reason → values that are in no list.
     pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    /// `feed/type` → what became of the attributes of its MISP types; lists without any are left out.
+    pub losses: BTreeMap<String, Losses>,
     /// What is not published until it is confirmed.
     pub holds: BTreeMap<String, Hold>,
     /// What the source says of itself, if it was asked.
@@ -298,7 +310,7 @@ impl Publisher {
         // was held would look as if it were back.
         let is_held = counters.holds.contains_key(holds::VIEW) || (how.release && !counters.holds.is_empty());
         let full = how.full || is_held;
-        let fresh = pull::pull(&self.0, before, &counters, full, progress).await?;
+        let fresh = pull::pull(&self.0, before, &counters, full, now.as_second(), progress).await?;
         self.0.check_user(&fresh.pulled)?;
         let inner = Arc::clone(&self.0);
         on_thread(move || {

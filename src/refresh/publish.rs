@@ -7,27 +7,23 @@
 //! served version holds and the configuration still covers stays, empty if need be; if nothing can have changed, nothing is
 //! rendered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::counts::Counts;
 use super::holds;
+use super::lists::Windows;
 use super::matrix::{self, Matrix, Slots};
 use super::{How, Inner, Kept, Report, StageError, lock};
-use crate::demand::Wanted;
+use crate::index::AGES;
 use crate::index::mirror::Mirror;
-use crate::index::select::{self, ListKey, Lists};
-use crate::index::{AGES, DataType, List, TYPES};
-use crate::render::{Body, FORMATS, Rendered};
-use crate::snapshot::layout;
+use crate::index::select::{self, ListKey, Wants};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
-use crate::snapshot::write::{Header, Outcome, Writer, hex};
+use crate::snapshot::write::{Outcome, Writer, hex};
 use crate::state::{Compared, Counters, Hold};
-
-/// Age → where its window begins, and the oldest attribute that counts.
-type Windows = BTreeMap<String, (i64, i64)>;
 
 /// What a publishing is about.
 pub(super) struct Publishing<'a> {
@@ -86,14 +82,18 @@ impl Inner {
             self.keep(counters)?;
             return Ok(report);
         }
-        let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
-        let lists = select::lists(mirror, &self.site.rules, &keys);
+        let lists = select::lists(mirror, &self.site.rules, &self.wants(&matrix, now), now.as_second());
         self.decide_holds(&lists, previous.is_some() && is_own, counters, &publishing);
-        let header = self.header(counters, publishing.reason, refusals(&lists), now)?;
+        let mut counts = Counts::of(&lists);
+        let is_held = |key: &ListKey| previous.as_ref().filter(|_| holds::hold_on(&counters.holds, &key.0).is_some());
+        for key in lists.lists.keys() {
+            is_held(key).into_iter().for_each(|previous| counts.carry(key, &previous.manifest));
+        }
+        let header = self.header(counters, publishing.reason, counts.clone(), now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         let (mut windows, mut rendered) = (Windows::new(), 0);
         for (key, list) in &lists.lists {
-            match previous.as_ref().filter(|_| holds::hold_on(&counters.holds, &key.0).is_some()) {
+            match is_held(key) {
                 Some(previous) => carry(&mut writer, previous, key, &matrix[key]),
                 None => rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut windows)?,
             }
@@ -109,22 +109,31 @@ impl Inner {
             program: env!("CARGO_PKG_VERSION").into(),
             lists: matrix::artifact_keys(&matrix).count() as u64,
             windows,
+            grace_ends: lists.grace_ends,
         };
         self.keep(counters)?;
         if outcome.version.is_some() {
             prune::prune(&self.view_dir, now.as_second(), &self.site.keep)?;
         }
         let holds = counters.holds.clone();
-        Ok(Report { rendered, holds, ..self.report(mirror, outcome, refusals(&lists))? })
+        Ok(Report { rendered, holds, ..self.report(mirror, outcome, counts)? })
+    }
+
+    /// Where the window of each list's largest age begins: what is counted of a list is counted there.
+    pub(super) fn wants(&self, matrix: &Matrix, now: Timestamp) -> Wants {
+        let since =
+            |slots: &Slots| matrix::counted(slots).map_or(i64::MIN, |(age, _)| AGES[age].since(now, &self.zone));
+        matrix.iter().map(|(key, slots)| (key.clone(), since(slots))).collect()
     }
 
     /// Whether no list can differ from the served version: same mirror, same lists, and nothing has aged out.
     fn is_quiet(&self, previous: &Opened, matrix: &Matrix, counters: &Counters, publishing: &Publishing<'_>) -> bool {
-        let Compared { mirror, version, program, lists, windows } = &counters.compared;
+        let Compared { mirror, version, program, lists, windows, grace_ends } = &counters.compared;
         let same = *mirror == counters.mirror
             && *version == previous.manifest.version
             && *program == env!("CARGO_PKG_VERSION")
             && counters.holds.is_empty()
+            && grace_ends.is_none_or(|ends| publishing.now.as_second() < ends)
             && publishing.view_holds.is_empty();
         let artifacts = &previous.manifest.artifacts;
         let still = |(age, (began, oldest)): (&String, &(i64, i64))| {
@@ -138,198 +147,7 @@ impl Inner {
             && artifacts.values().all(|artifact| previous.is_intact(artifact))
     }
 
-    /// Adds lists on demand to what is published.
-    pub(super) fn publish_wanted(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Report, StageError> {
-        // The lock first: the lists must come from the mirror of the version they are added to, not from an older one.
-        let _publishing = lock(&self.publishing);
-        let known = self.mirror()?.ok_or(StageError::NoMirror)?;
-        let mut counters = self.counters()?;
-        let matrix = {
-            let mut on_demand = lock(&self.on_demand);
-            on_demand.extend(wanted.iter().map(|wanted| (wanted.clone(), now.as_second())));
-            let mut matrix = Matrix::new();
-            wanted.iter().for_each(|wanted| self.add_wanted(&mut matrix, wanted));
-            matrix
-        };
-        let keys: BTreeSet<ListKey> = matrix.keys().cloned().collect();
-        let lists = select::lists(&known.mirror, &self.site.rules, &keys);
-        let previous = self.own_previous(&counters)?;
-        let mut writer = self.adding(previous.as_ref(), &counters, now)?;
-        let mut rendered = 0;
-        for (key, list) in &lists.lists {
-            rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut Windows::new())?;
-        }
-        let outcome = self.finish(writer, &mut counters)?;
-        self.keep(&mut counters)?;
-        drop(previous);
-        self.drop_on_demand();
-        Ok(Report { rendered, ..self.report(&known.mirror, outcome, refusals(&lists))? })
-    }
-
-    /// Adds bodies that are made of no mirror to what is published.
-    pub(super) fn publish_fixed(&self, bodies: &[Rendered], now: Timestamp) -> Result<Report, StageError> {
-        let _publishing = lock(&self.publishing);
-        let mut counters = self.counters()?;
-        let previous = self.own_previous(&counters)?;
-        let mut writer = self.adding(previous.as_ref(), &counters, now)?;
-        for body in bodies {
-            writer.add(body, false)?;
-        }
-        let outcome = self.finish(writer, &mut counters)?;
-        if let (Some(version), Some(previous)) = (outcome.version, &previous)
-            && counters.compared.version == previous.manifest.version
-        {
-            // The lists are those of the version before.
-            counters.compared.version = version;
-        }
-        self.keep(&mut counters)?;
-        drop(previous);
-        self.drop_on_demand();
-        let entries = manifest::open_current(&self.view_dir)?.map_or(0, |opened| opened.manifest.entries());
-        Ok(Report { version: outcome.version, entries, rendered: bodies.len() as u64, ..Report::default() })
-    }
-
-    /// A version that holds all of the one before, to be added to.
-    fn adding<'a>(
-        &self,
-        previous: Option<&'a Opened>,
-        counters: &Counters,
-        now: Timestamp,
-    ) -> Result<Writer<'a>, StageError> {
-        let kept = previous.map(|opened| opened.manifest.refusals.clone()).unwrap_or_default();
-        let header = self.header(counters, prune::ON_DEMAND, kept, now)?;
-        let mut writer = Writer::new(&self.view_dir, previous, header)?;
-        carry_lists(&mut writer, previous);
-        self.carry_warninglists(&mut writer, previous, now);
-        Ok(writer)
-    }
-
-    /// Versions that only added lists on demand give way. One that cannot be removed only takes up room.
-    fn drop_on_demand(&self) {
-        if let Err(error) = prune::drop_on_demand(&self.view_dir) {
-            tracing::warn!(view = %self.site.view, %error, "a version that nobody needs any more could not be removed");
-        }
-    }
-
-    /// Whether the served version is what this view's user sees. State that was lost says nothing; the main view is then served
-    /// all the same.
-    pub(super) fn is_own(&self, counters: &Counters) -> bool {
-        counters.owner == self.owner() || (counters.owner.is_empty() && self.site.view.is_main())
-    }
-
-    /// The version that is served, to be added to. Err: it is what somebody else saw, which is not carried over.
-    fn own_previous(&self, counters: &Counters) -> Result<Option<Opened>, StageError> {
-        let previous = self.previous()?;
-        if previous.is_none() || self.is_own(counters) { Ok(previous) } else { Err(StageError::NoMirror) }
-    }
-
-    pub(super) fn counters(&self) -> Result<Counters, StageError> {
-        let mut counters = self.state.counters()?;
-        if !counters.owner.is_empty() && counters.owner != self.owner() {
-            // What somebody else saw is no measure of what this user sees: it holds nothing back, and nothing of it stays.
-            let Counters { highest, lineage, owner, on_demand, .. } = counters;
-            counters = Counters { highest, lineage, owner, on_demand, ..Counters::default() };
-        }
-        if counters.lineage.is_empty() {
-            counters.lineage = uuid::Uuid::new_v4().to_string();
-        }
-        Ok(counters)
-    }
-
-    pub(super) fn keep(&self, counters: &mut Counters) -> Result<(), StageError> {
-        let on_demand = lock(&self.on_demand);
-        counters.on_demand = on_demand.iter().map(|(wanted, asked)| matrix::kept(wanted, *asked)).collect();
-        Ok(self.state.keep_counters(counters)?)
-    }
-
-    /// The version that is served. One that cannot be read is no reason to stop: everything is written anew.
-    fn previous(&self) -> Result<Option<Opened>, StageError> {
-        manifest::open_current(&self.view_dir).or_else(|error| {
-            tracing::warn!(view = %self.site.view, %error, "the served version cannot be read; a new one is written");
-            Ok(None)
-        })
-    }
-
-    fn header(
-        &self,
-        counters: &Counters,
-        reason: &str,
-        refusals: BTreeMap<String, BTreeMap<String, u64>>,
-        now: Timestamp,
-    ) -> Result<Header, StageError> {
-        let on_disk = prune::numbers(&self.view_dir)?.last().copied().unwrap_or(0);
-        Ok(Header {
-            site: self.site.view.site().to_owned(),
-            view: self.site.view.name().to_owned(),
-            version: counters.highest.max(on_disk) + 1,
-            lineage: counters.lineage.clone(),
-            created_at: now.as_second(),
-            reason: reason.to_owned(),
-            mirror: counters.mirror.clone(),
-            refusals,
-        })
-    }
-
-    fn finish(&self, writer: Writer<'_>, counters: &mut Counters) -> Result<Outcome, StageError> {
-        writer.finish(&empty_forms(), |number| {
-            counters.highest = number;
-            // Only the number: everything else is true once the version is in place.
-            let kept = Counters { highest: number, ..self.counters()? };
-            Ok(self.state.keep_counters(&kept)?)
-        })
-    }
-
-    fn drop_idle(&self, now: Timestamp) {
-        let idle = i64::try_from(self.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX);
-        lock(&self.on_demand).retain(|_, asked| now.as_second().saturating_sub(*asked) <= idle);
-    }
-
-    /// Renders one list in its ages and formats; ages are nested, so equal counts mean equal content, rendered once.
-    /// Returns the number of bodies that were made.
-    fn render(
-        &self,
-        writer: &mut Writer<'_>,
-        list_key @ (_, data_type): &ListKey,
-        list: &List,
-        slots: &Slots,
-        now: Timestamp,
-        windows: &mut Windows,
-    ) -> Result<u64, StageError> {
-        // Per format the body of the age before, and no more: all ages of a large list at once would fill the memory.
-        let mut last: BTreeMap<usize, (usize, Arc<Body>)> = BTreeMap::new();
-        let counted = matrix::counted(slots);
-        let mut made = 0;
-        for (slot @ (age, format), on_demand) in slots {
-            let (age, form) = (&AGES[*age], &FORMATS[*format]);
-            let since = age.since(now, &self.zone);
-            let oldest = list.oldest_since(since).unwrap_or(i64::MAX);
-            let window = windows.entry(age.name.to_owned()).or_insert((since, oldest));
-            window.1 = window.1.min(oldest);
-            let values = list.count_since(since);
-            if last.get(format).is_none_or(|(count, _)| *count != values) {
-                last.remove(format);
-                made += 1;
-            }
-            let make = || (values, Arc::new(form.body(data_type, list.since(since))));
-            let (_, body) = last.entry(*format).or_insert_with(make);
-            let rendered = Rendered {
-                key: matrix::artifact_key(list_key, *slot),
-                data_type: Some(*data_type),
-                format: form,
-                body: Arc::clone(body),
-                on_demand: *on_demand,
-            };
-            writer.add(&rendered, Some(*slot) == counted)?;
-        }
-        Ok(made)
-    }
-
-    fn report(
-        &self,
-        mirror: &Mirror,
-        outcome: Outcome,
-        refusals: BTreeMap<String, BTreeMap<String, u64>>,
-    ) -> Result<Report, StageError> {
+    pub(super) fn report(&self, mirror: &Mirror, outcome: Outcome, counts: Counts) -> Result<Report, StageError> {
         let entries = manifest::open_current(&self.view_dir)?.map_or(0, |opened| opened.manifest.entries());
         Ok(Report {
             version: outcome.version,
@@ -338,18 +156,11 @@ impl Inner {
             malformed: mirror.malformed(),
             entries,
             changes: outcome.changes,
-            refusals,
+            refusals: counts.refusals,
+            losses: counts.losses,
             ..Report::default()
         })
     }
-}
-
-/// All lists as they are served.
-fn carry_lists(writer: &mut Writer<'_>, previous: Option<&Opened>) {
-    let artifacts = previous.into_iter().flat_map(|opened| &opened.manifest.artifacts);
-    artifacts
-        .filter(|(key, _)| layout::warninglist_of(key).is_none())
-        .for_each(|(key, artifact)| writer.carry(key, artifact));
 }
 
 /// The lists of a feed that is held, as they are served.
@@ -371,21 +182,7 @@ fn quiet_report(mirror: &Mirror, previous: &Opened) -> Report {
         entries: previous.manifest.entries(),
         changes: previous.manifest.unchanged(),
         refusals: previous.manifest.refusals.clone(),
+        losses: previous.manifest.losses.clone(),
         ..Report::default()
     }
-}
-
-fn refusals(lists: &Lists) -> BTreeMap<String, BTreeMap<String, u64>> {
-    let named =
-        |reasons: &BTreeMap<_, u64>| reasons.iter().map(|(reason, count)| (format!("{reason}"), *count)).collect();
-    lists.refusals.iter().map(|(name, reasons)| ((*name).to_owned(), named(reasons))).collect()
-}
-
-/// The empty form of every data type and format: what a list answers that was never anything but empty.
-fn empty_forms() -> Vec<(&'static str, &'static str, Vec<u8>)> {
-    let of = |data_type: &'static DataType| {
-        let takers = FORMATS.iter().filter(|format| format.takes(data_type.name));
-        takers.map(|format| (data_type.name, format.extension, format.body(data_type.name, std::iter::empty()).bytes))
-    };
-    TYPES.iter().flat_map(of).collect()
 }

@@ -31,6 +31,7 @@ pub(super) async fn pull(
     before: Option<Arc<Kept>>,
     counters: &Counters,
     full: bool,
+    now: i64,
     progress: Progress,
 ) -> Result<Fresh, StageError> {
     let (site, needed) = (&inner.site, inner.needed_coverage());
@@ -40,8 +41,8 @@ pub(super) async fn pull(
     let question = question(site, base, coverage, counters);
     let types = question.types.clone();
     let intake = match base {
-        Some(mirror) => Intake::incremental(mirror, types),
-        None => Intake::full(before, inner.fingerprint(), coverage, types),
+        Some(mirror) => Intake::incremental(mirror, types, now),
+        None => Intake::full(before, inner.fingerprint(), coverage, types, now),
     };
     let mut sink = Filling { intake, progress };
     let limit = site.time_limit;

@@ -15,8 +15,9 @@ use super::pull::Fresh;
 use super::{How, Inner, Kept, Report, StageError, lock};
 use crate::fetch::Pulled;
 use crate::index::Slice;
+use crate::index::like::like;
 use crate::index::mirror::{Coverage, Mirror};
-use crate::index::select::{self, Lists};
+use crate::index::select::Lists;
 use crate::snapshot::write::hex;
 use crate::state::{Counters, Hold};
 
@@ -77,7 +78,7 @@ impl Inner {
             counters.user = (server.email.clone(), server.organisation.clone());
         }
         let Some(tags) = &pulled.tags else { return };
-        let exists = |pattern: &String| tags.iter().any(|name| select::like(pattern, name));
+        let exists = |pattern: &String| tags.iter().any(|name| like(pattern, name));
         let false_positive = &self.site.rules.false_positive;
         // An incremental pull asks for the false-positive tag only.
         let asked = |pattern: &&String| pulled.full || *pattern == false_positive;

@@ -39,6 +39,10 @@ pub struct Manifest {
     pub changes: BTreeMap<String, Change>,
     /// Values that are in no list: data type → reason → count.
     pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What became of the attributes of each list's MISP types, per `feed/type` at the largest age; lists without any are left
+    /// out.
+    #[serde(default)]
+    pub losses: BTreeMap<String, Losses>,
     /// Key (path of the list inside the version) → what it is.
     pub artifacts: BTreeMap<String, Artifact>,
 }
@@ -52,6 +56,24 @@ pub struct Change {
     pub added: u64,
     /// Values that went.
     pub removed: u64,
+}
+
+/// What became of the attributes that one list could be made of: `rows` is `listed` and all `reasons` together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Attributes of the MISP types of the list's data type.
+    pub rows: u64,
+    /// Those that put a value into the list; several may put the same.
+    pub listed: u64,
+    /// Of these, the ones that count as published only by `unpublish_grace`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_grace: u64,
+    /// The others: what kept them out → how many.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One list.

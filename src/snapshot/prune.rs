@@ -238,6 +238,7 @@ mod tests {
                 mirror: String::new(),
                 changes: Default::default(),
                 refusals: Default::default(),
+                losses: Default::default(),
                 artifacts: Default::default(),
             };
             let version = version_dir(dir.path(), number);

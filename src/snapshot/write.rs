@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use ring::digest;
 
-use super::manifest::{Artifact, Change, Manifest, Opened};
+use super::manifest::{Artifact, Change, Losses, Manifest, Opened};
 use super::{SnapshotError, file, layout};
 use crate::render::Rendered;
 
@@ -37,6 +37,8 @@ pub struct Header {
     pub mirror: String,
     /// Data type → reason → count.
     pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Per `feed/type`: what became of the attributes.
+    pub losses: BTreeMap<String, Losses>,
 }
 
 /// What came of it.
@@ -230,6 +232,7 @@ impl<'a> Writer<'a> {
             mirror: header.mirror,
             changes: self.changes.clone(),
             refusals: header.refusals,
+            losses: header.losses,
             artifacts: std::mem::take(&mut self.artifacts),
         }
     }

@@ -18,6 +18,7 @@ mod tls;
 mod ages;
 mod formats;
 mod layers;
+mod ledger;
 mod properties;
 mod samples;
 mod tokens;

@@ -38,6 +38,7 @@ impl Known {
             ignore_to_ids: BTreeSet::from(["ja3".to_owned(), "yara".to_owned()]),
             types: types.collect(),
             bounds: crate::index::Bounds::default(),
+            unpublish_grace: 0,
         };
         Self { rules, standing: Standing::Good, respelled: false, claims: None, values: Vec::new(), published: None }
     }
