@@ -19,12 +19,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::refresh::Act;
+
 /// Orders that are looked at, at one time.
 pub const MAX: usize = 100;
 /// Files nobody wants any more.
 const OLD: Duration = Duration::from_secs(86_400);
 
-/// Refresh a view now.
+/// Refresh a view now, or decide something about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The site.
@@ -39,6 +41,9 @@ pub struct Order {
     pub full: bool,
     /// Publish what is held.
     pub release: bool,
+    /// Decide this; nothing is refreshed then.
+    #[serde(default)]
+    pub act: Option<Act>,
 }
 
 /// A key to be proven.

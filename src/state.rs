@@ -19,7 +19,7 @@
 pub mod keys;
 pub mod site_file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -130,6 +130,49 @@ pub struct Compared {
     pub grace_ends: Option<i64>,
 }
 
+/// How many entries a list has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The age they are counted at.
+    pub age: String,
+    /// As published.
+    pub entries: u64,
+}
+
+/// What is beyond the limits of `guard`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Guarded {
+    /// Unix seconds of the refresh that found it.
+    pub since: i64,
+    /// Full pulls in a row that found the same lists.
+    pub agreed: u32,
+    /// What the last full pull found.
+    pub found: BTreeSet<String>,
+    /// Somebody said that it must not be served.
+    pub rejected: bool,
+}
+
+/// A version that is written but not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its number.
+    pub version: u64,
+    /// It was served before; it belongs to the history and stays there.
+    pub was_served: bool,
+}
+
+/// Somebody wants an older version back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The version whose content is served.
+    pub content: u64,
+    /// The version that was made of it.
+    pub version: u64,
+    /// Unix seconds.
+    pub since: i64,
+}
+
 /// What is counted of a view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -174,6 +217,14 @@ pub struct Counters {
     pub all_rows: bool,
     /// What is not published until it is confirmed.
     pub holds: BTreeMap<String, Hold>,
+    /// What is beyond the limits of `guard`.
+    pub guarded: Option<Guarded>,
+    /// A version that is written but not served.
+    pub candidate: Option<Candidate>,
+    /// Nothing newer is served while there is one.
+    pub pin: Option<Pin>,
+    /// `feed/type` → entries before time went by without the source; empty while it can be asked.
+    pub base: BTreeMap<String, Counted>,
     /// Members of newer programs, kept as they are.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,

@@ -57,6 +57,8 @@ pub struct ViewStatus {
     pub next: Option<i64>,
     /// What is not published until it is confirmed, and since when (Unix seconds).
     pub held: BTreeMap<String, Held>,
+    /// A newer version that is written but not served: it is held, or an older one is pinned.
+    pub candidate: Option<u64>,
     /// Mistakes of the site file, whose last good settings count; never with a secret.
     pub kept: Vec<String>,
     /// What ends soon: a key, a certificate, a token by its short id; and when (Unix seconds).
@@ -86,6 +88,7 @@ impl Default for ViewStatus {
             entries: 0,
             next: None,
             held: BTreeMap::new(),
+            candidate: None,
             kept: Vec::new(),
             ending: BTreeMap::new(),
         }

@@ -4,7 +4,8 @@
 //! | file | command |
 //! |---|---|
 //! | [`serve`] | `serve`: refresh on schedule and answer requests until a signal |
-//! | [`refresh`] | `refresh`: pull and publish once; `release`: publish what is held |
+//! | [`refresh`] | `refresh`: pull and publish once |
+//! | [`steer`] | `approve`, `reject`: what is held; `versions rollback`, `unpin` |
 //! | [`learn`] | `learn`: proves the keys of existing tokens and publishes their views |
 //! | [`views`] | `views`: who sees what, since when, how much |
 //! | [`compare`] | `compare`: what two servers answer, equal or on purpose different |
@@ -32,6 +33,7 @@ pub mod learn;
 pub mod online;
 pub mod refresh;
 pub mod serve;
+pub mod steer;
 pub mod token;
 pub mod versions;
 pub mod views;
@@ -84,8 +86,12 @@ pub enum Command {
     Serve,
     /// Pull and publish once, now. Beside a running `serve` that one does it.
     Refresh(refresh::Args),
-    /// Publish what is held: lists that fell to zero, or a view whose false-positive tag vanished.
-    Release(refresh::ReleaseArgs),
+    /// Serve what is held: a version that changed too much at once, lists that fell to zero, or a view whose false-positive
+    /// tag vanished.
+    #[command(visible_alias = "release")]
+    Approve(steer::Args),
+    /// Keep a held version out: it is not released by itself any more.
+    Reject(steer::Args),
     /// Read tokens from stdin, one a line, prove their MISP keys and publish their views: no first poll waits then.
     Learn,
     /// List the views of every site: whose they are, their keys, last poll, size.
@@ -160,7 +166,8 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = match &cli.command {
         Command::Serve => serve::run(dir),
         Command::Refresh(args) => refresh::run(dir, args),
-        Command::Release(args) => refresh::release(dir, args),
+        Command::Approve(args) => steer::approve(dir, args),
+        Command::Reject(args) => steer::reject(dir, args),
         Command::Learn => learn::run(dir),
         Command::Views => views::run(dir),
         Command::Compare(args) => compare::run(dir, args),

@@ -1,4 +1,4 @@
-//! `cratos refresh` and `cratos release`. In: names of sites, or none for all. Out: per view of a site one table of its lists
+//! `cratos refresh`. In: names of sites, or none for all. Out: per view of a site one table of its lists
 //! and one line of figures.
 //!
 //! Invariants: if another cratos holds the state folder, that one is asked to do the work; a view that fails does not keep
@@ -37,14 +37,6 @@ pub struct Args {
     pub full: bool,
 }
 
-/// Arguments of `release`.
-#[derive(Debug, clap::Args)]
-pub struct ReleaseArgs {
-    /// The site whose held lists are to be published.
-    #[arg(value_name = "SITE")]
-    pub site: String,
-}
-
 /// Refreshes once.
 pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     let config = super::load(dir)?;
@@ -58,25 +50,8 @@ pub fn run(dir: &Path, args: &Args) -> Result<(), Failure> {
     all(&config, &views, How { full: args.full, release: false }, good)
 }
 
-/// Publishes what is held.
-pub fn release(dir: &Path, args: &ReleaseArgs) -> Result<(), Failure> {
-    let config = super::load(dir)?;
-    let site = super::site(&config, &args.site)?;
-    let mut holding = Vec::new();
-    for view in views(&config, &[site])? {
-        let held = Publisher::held(&config, &view)?;
-        let name = shown(&view.view);
-        held.values().try_for_each(|hold| super::say(&format!("{name}: released: {}", hold.text)))?;
-        holding.extend((!held.is_empty()).then_some(view));
-    }
-    if holding.is_empty() {
-        return super::say(&format!("{}: nothing is held", args.site));
-    }
-    all(&config, &holding, How { full: false, release: true }, true)
-}
-
 /// Every view of these sites that there is to refresh.
-fn views(config: &Config, sites: &[&Site]) -> Result<Vec<Site>, Failure> {
+pub(crate) fn views(config: &Config, sites: &[&Site]) -> Result<Vec<Site>, Failure> {
     let learned = super::learned(config)?;
     let of = |site: &&Site| {
         let main = (site.source != Source::None).then(|| (*site).clone());
@@ -90,7 +65,8 @@ pub(crate) fn shown(view: &ViewId) -> String {
     if view.is_main() { view.site().to_owned() } else { view.to_string() }
 }
 
-fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> Result<(), Failure> {
+/// Refreshes views one after the other; `good`: nothing had to be left out.
+pub(crate) fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> Result<(), Failure> {
     let lock = super::lock(config)?;
     let runtime = super::runtime()?;
     for site in views {
@@ -112,7 +88,7 @@ fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> Result<(), 
 /// Asks the running program and waits.
 fn ask(config: &Config, site: &Site, how: How) -> Result<Report, String> {
     let (full, release, view) = (how.full, how.release, site.view.name().to_owned());
-    let order = Order { site: site.view.site().to_owned(), view, full, release, learn: None };
+    let order = Order { site: site.view.site().to_owned(), view, full, release, ..Order::default() };
     let report = give(config, &shown(&site.view), &order)?;
     serde_json::from_value(report).map_err(|error| format!("{}: {error}", site.view))
 }
@@ -209,9 +185,9 @@ fn render(view: &ViewId, report: &Report) -> String {
     let header = ["feed", "type", "entries", "added", "removed", "attributes", "kept out"];
     let table = super::table(header, &[2, 3, 4, 5], rows);
     let mut text = format!("{table}\n{name}: {}", figures(report));
-    for hold in report.holds.values() {
+    for (key, hold) in &report.holds {
         let since = Timestamp::from_second(hold.since).map(|since| since.to_string()).unwrap_or_default();
-        let remedy = format!("the next full pull or `cratos release {site}` confirms it");
+        let remedy = crate::refresh::remedy(key, site);
         text.push_str(&format!("\n{name}: HELD since {since}: {}; {remedy}", hold.text));
     }
     text
@@ -238,7 +214,11 @@ pub(crate) fn kept_out(losses: &Losses) -> String {
 }
 
 fn figures(report: &Report) -> String {
-    let version = report.version.map_or_else(|| "nothing new".to_owned(), |number| format!("version {number}"));
+    let version = match (report.version, report.candidate) {
+        (Some(number), _) => format!("version {number}"),
+        (None, Some(number)) => format!("version {number} is written, not served"),
+        (None, None) => "nothing new".to_owned(),
+    };
     format!(
         "{version}{}, {} events, {} read again, {}, {} malformed",
         if report.full { " (full pull)" } else { "" },

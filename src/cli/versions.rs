@@ -6,8 +6,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::Failure;
-use crate::config::Config;
+use super::{Failure, steer};
+use crate::config::{Config, Site};
 use crate::snapshot::{self, VersionInfo, layout};
 use crate::view::MAIN;
 
@@ -20,16 +20,66 @@ pub enum Action {
         #[arg(value_name = "SITE")]
         site: Option<String>,
     },
+    /// Serve the content of an older version again, as a new one, and nothing newer until `unpin`.
+    Rollback {
+        /// The version's number.
+        #[arg(value_name = "N")]
+        version: u64,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Serve newer versions again.
+    Unpin {
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Which view a command is about.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// The site; not needed if there is only one.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<String>,
+    /// The view of it.
+    #[arg(long, value_name = "VIEW", default_value = MAIN)]
+    pub view: String,
+}
+
+impl Place {
+    /// The view as a site of its own; its file has to check.
+    fn find(&self, config: &Config) -> Result<Site, Failure> {
+        let names: Vec<&String> = config.sites.keys().collect();
+        let name = match (&self.site, &names[..]) {
+            (Some(name), _) => name,
+            (None, [only]) => *only,
+            (None, _) => {
+                return Err(Failure::Usage(format!(
+                    "which site? add --site with one of: {}",
+                    names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+                )));
+            }
+        };
+        let views = super::refresh::views(config, &[super::site(config, name)?])?;
+        let found = views.into_iter().find(|site| site.view.name() == self.view);
+        let view = &self.view;
+        found.ok_or_else(|| Failure::Usage(format!("{name} has no view {view}; `cratos views` lists them")))
+    }
 }
 
 /// Runs one of them.
 pub fn run(dir: &Path, action: &Action) -> Result<(), Failure> {
-    let Action::List { site } = action;
     let config = super::load(dir)?;
-    match site {
-        Some(name) if !config.sites.contains_key(name) => Err(super::unknown_site(&config, name)),
-        Some(name) => list(&config, name),
-        None => config.sites.keys().try_for_each(|name| list(&config, name)),
+    match action {
+        Action::List { site: Some(name) } if !config.sites.contains_key(name) => {
+            Err(super::unknown_site(&config, name))
+        }
+        Action::List { site: Some(name) } => list(&config, name),
+        Action::List { site: None } => config.sites.keys().try_for_each(|name| list(&config, name)),
+        Action::Rollback { version, place } => steer::roll_back(&config, &place.find(&config)?, *version),
+        Action::Unpin { place } => steer::unpin(&config, &place.find(&config)?),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`mod@file`] | YAML → a tree in which every value knows its line |
 //! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
 //! | [`section`] | a tree → values of the wanted shape, and mistakes |
+//! | [`guard`] | how much a list may change at once |
 //! | [`serving`] | what `config.yaml` says about making tokens and the access log |
 //! | [`settings`] | what `config.yaml` and site files have in common |
 //! | [`sites`] | one site file → [`Site`] |
@@ -19,6 +20,7 @@
 
 pub mod check;
 pub mod file;
+pub mod guard;
 pub mod mistake;
 pub mod section;
 pub mod serving;
@@ -42,6 +44,7 @@ use crate::view::ViewId;
 use crate::{fetch, web};
 
 pub use check::load;
+pub use guard::Guard;
 pub use mistake::{ConfigErrors, Mistake};
 pub use when::When;
 
@@ -119,6 +122,10 @@ pub struct Site {
     pub time_limit: Duration,
     /// What is published without being asked for.
     pub publish: Publish,
+    /// How much a list may change at once.
+    pub guard: Guard,
+    /// Ages go on expiring while the source cannot be asked.
+    pub expire_when_stale: bool,
     /// How long versions are kept.
     pub keep: Keep,
     /// Lists on demand nobody asked for in this time are dropped.

@@ -66,6 +66,17 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether a key that may also have settings below it says `off`. YAML 1.1 reads a bare `off` as false.
+    pub fn is_off(&mut self, key: &str) -> bool {
+        let entry = self.entries.iter_mut().find(|entry| entry.key.value == key);
+        let off = |value: &Value| match &value.value {
+            Node::Bool(value) => !value,
+            Node::Text(text) => text.eq_ignore_ascii_case("off"),
+            _ => false,
+        };
+        entry.filter(|entry| off(entry.value)).map(|entry| entry.used = true).is_some()
+    }
+
     /// A text; a number counts as it is written.
     pub fn text(&mut self, key: &str) -> Option<Item> {
         let node = self.take(key)?;

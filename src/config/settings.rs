@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::When;
+use super::guard::{self, Guard};
 use super::mistake::did_you_mean;
 use super::section::{Item, Section};
 use super::when;
@@ -35,6 +36,10 @@ pub struct Common {
     pub view_grace: Duration,
     /// `unpublish_grace`.
     pub unpublish_grace: Duration,
+    /// `guard` and `hold_release`.
+    pub guard: Guard,
+    /// `expire_when_stale`.
+    pub expire_when_stale: bool,
 }
 
 impl Default for Common {
@@ -47,6 +52,8 @@ impl Default for Common {
             view_idle: 30 * DAY,
             view_grace: 7 * DAY,
             unpublish_grace: Duration::ZERO,
+            guard: Guard::default(),
+            expire_when_stale: true,
         }
     }
 }
@@ -79,6 +86,8 @@ impl Common {
             view_grace: duration(section, "view_grace", Duration::ZERO..=CENTURY).unwrap_or(base.view_grace),
             unpublish_grace: duration(section, "unpublish_grace", Duration::ZERO..=31 * DAY)
                 .unwrap_or(base.unpublish_grace),
+            guard: guard::read(section, &base.guard),
+            expire_when_stale: section.bool("expire_when_stale").unwrap_or(base.expire_when_stale),
         }
     }
 }

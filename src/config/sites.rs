@@ -12,7 +12,7 @@ use super::file::Document;
 use super::mistake::{Mistake, did_you_mean};
 use super::section::{Item, Section};
 use super::settings::{self, Common, Wish};
-use super::{Publish, Site, When, source};
+use super::{Publish, Site, When, guard, source};
 use crate::fetch::Source;
 use crate::index::{AGES, ANY, Bounds, FORTY_TWO, Rules, TAG_FEEDS, TYPES, TagFeed, TypeRule};
 use crate::render::Format;
@@ -89,6 +89,8 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
     let rules = Rules { unpublish_grace: grace, ..rules? };
     let publish = publish(section, &rules, &own.publish, &shared.common.publish);
     let (feeds, undefined_feeds) = feed_names(&rules);
+    let known: Vec<&str> = rules.feeds.iter().map(|feed| &*feed.name).chain([ANY, FORTY_TWO]).collect();
+    guard::check_feeds(section, &own.guard, &shared.common.guard, &known);
     let access = SiteSettings {
         enabled,
         allowed: allowed?,
@@ -116,6 +118,8 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         full_refresh,
         time_limit,
         publish,
+        guard: own.guard,
+        expire_when_stale: own.expire_when_stale,
         keep: own.keep,
         on_demand_idle: own.on_demand_idle,
         key,

@@ -37,6 +37,16 @@ pub fn feed_key(feed: &str) -> String {
     format!("{FEED}{feed}")
 }
 
+/// Whether a hold is one on the whole view.
+pub fn is_of_view(key: &str) -> bool {
+    [FALSE_POSITIVE, VIEW].contains(&key)
+}
+
+/// The feed that is held, of the key of such a hold.
+pub fn feed_of(key: &str) -> Option<&str> {
+    key.strip_prefix(FEED)
+}
+
 /// The hold on a slice, if it is held.
 pub fn hold_on<'a>(holds: &'a BTreeMap<String, Hold>, slice: &Slice) -> Option<&'a Hold> {
     match slice {

@@ -7,6 +7,9 @@
 //! |---|---|
 //! | `pull.rs` | what is known → a question → a new mirror |
 //! | [`holds`] | what must not be published yet |
+//! | [`guard`] | how much a list may change at once |
+//! | `candidate.rs` | whether a version is served or put aside |
+//! | [`steer`] | what somebody decides about versions |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
 //! | `lists.rs` | one list → its bodies |
@@ -19,14 +22,17 @@
 //! Order: pull (nothing is locked, it may take minutes) → holds → mirror kept → lists → version → counters. A crash between
 //! any two is made good by the next refresh, because every list is compared with the version that is served.
 
+mod candidate;
 pub mod contact;
 mod counts;
+pub mod guard;
 pub mod holds;
 mod lists;
 mod matrix;
 mod publish;
 mod pull;
 mod served;
+pub mod steer;
 mod take_over;
 mod wanted;
 
@@ -51,6 +57,8 @@ use crate::state::{Hold, StateError, ViewState};
 use crate::view::ViewId;
 
 pub use counts::NOT_IN_FEED;
+pub use steer::{Act, Waiting};
+pub use take_over::remedy;
 
 /// How thorough a refresh is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +74,9 @@ pub struct How {
 pub struct Report {
     /// The new version; `None`: nothing new.
     pub version: Option<u64>,
+    /// A newer version that is written but not served.
+    #[serde(default)]
+    pub candidate: Option<u64>,
     /// Everything was read.
     pub full: bool,
     /// Events of the source.
@@ -131,6 +142,12 @@ pub enum StageError {
     /// The source.
     #[error("fetch: {0}")]
     Fetch(#[from] FetchError),
+    /// Somebody decided something that cannot be.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing newer than what is served may be shown.
+    #[error("a version is held or pinned: lists that it does not hold are not made")]
+    Aside,
     /// The key is not this user's any more.
     #[error("fetch: the key of this view now belongs to another user of the MISP ({0})")]
     OtherUser(String),
@@ -208,11 +225,6 @@ impl Publisher {
             Ok(inner)
         };
         open().map(|inner| Self(Arc::new(inner))).map_err(|stage| RefreshError { view: site.view.clone(), stage })
-    }
-
-    /// What is held at a site, without opening it: another process may work there.
-    pub fn held(config: &Config, site: &Site) -> Result<BTreeMap<String, Hold>, StateError> {
-        Ok(ViewState::open(&config.state_dir, &site.view)?.counters()?.holds)
     }
 
     /// The view it publishes.
@@ -345,7 +357,11 @@ impl Inner {
     }
 
     fn can_render(&self, wanted: &[Wanted]) -> Result<Vec<bool>, StageError> {
-        let (mirror, held) = (self.mirror()?, self.state.counters()?.holds);
+        let counters = self.state.counters()?;
+        if candidate::is_aside(&counters) {
+            return Ok(vec![false; wanted.len()]);
+        }
+        let (mirror, held) = (self.mirror()?, counters.holds);
         let covered = |slice: &Slice| {
             let coverage = mirror.as_ref().map(|kept| kept.mirror.coverage());
             coverage == Some(Coverage::Everything) || (coverage.is_some() && self.site.rules.is_tag_feed(slice))

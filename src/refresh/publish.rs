@@ -1,7 +1,7 @@
 //! Lists → version → counters: the blocking half of a refresh.
 //!
-//! In: a mirror (and wishes for lists), the moment, and what is held. Out: a [`Report`]; the version is in place and
-//! `current` points to it.
+//! In: a mirror (and wishes for lists), the moment, and what is held. Out: a [`Report`]; the version is in place, and `current`
+//! points to it unless it is put aside.
 //!
 //! Invariants: one version of a view is written at a time; the highest number is kept before a version gets it; what the
 //! served version holds and the configuration still covers stays, empty if need be; if nothing can have changed, nothing is
@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::candidate;
 use super::counts::Counts;
 use super::holds;
 use super::lists::Windows;
 use super::matrix::{self, Matrix, Slots};
-use super::{How, Inner, Kept, Report, StageError, lock};
+use super::{How, Inner, Kept, Report, StageError, lock, steer};
 use crate::index::AGES;
 use crate::index::mirror::Mirror;
 use crate::index::select::{self, ListKey, Wants};
@@ -29,6 +30,8 @@ use crate::state::{Compared, Counters, Hold};
 pub(super) struct Publishing<'a> {
     pub(super) reason: &'a str,
     pub(super) how: How,
+    /// The source was just asked.
+    pub(super) fresh: bool,
     pub(super) now: Timestamp,
     /// Holds on the whole view, which are decided before.
     pub(super) view_holds: BTreeMap<String, Hold>,
@@ -57,9 +60,13 @@ impl Inner {
         let _publishing = lock(&self.publishing);
         let known = self.mirror()?.ok_or(StageError::NoMirror)?;
         let mut counters = self.counters()?;
-        let view_holds = counters.holds.iter().filter(|(key, _)| !key.starts_with("feed "));
+        if let Some(opened) = self.own_previous(&counters)?.filter(|_| !self.site.expire_when_stale) {
+            return Ok(Report { holds: counters.holds, ..quiet_report(&known.mirror, &opened) });
+        }
+        let view_holds = counters.holds.iter().filter(|(key, _)| holds::is_of_view(key));
         let view_holds = view_holds.map(|(key, hold)| (key.clone(), hold.clone())).collect();
-        self.publish(&known, &mut counters, Publishing { reason: "ages", how: How::default(), now, view_holds })
+        let how = How::default();
+        self.publish(&known, &mut counters, Publishing { reason: "ages", how, fresh: false, now, view_holds })
     }
 
     /// Makes the lists that can have changed, and a version if they did. The counters are kept.
@@ -79,44 +86,73 @@ impl Inner {
         if let Some(opened) = previous.as_ref().filter(|opened| self.is_quiet(opened, &matrix, counters, &publishing)) {
             let report = quiet_report(mirror, opened);
             counters.owner = self.owner();
+            if publishing.fresh {
+                counters.base.clear();
+            }
             self.keep(counters)?;
             return Ok(report);
         }
         let lists = select::lists(mirror, &self.site.rules, &self.wants(&matrix, now), now.as_second());
-        self.decide_holds(&lists, previous.is_some() && is_own, counters, &publishing);
+        let own = previous.as_ref().filter(|_| is_own);
+        let held_before = counters.holds.clone();
+        self.decide_holds(&lists, own.is_some(), counters, &publishing);
+        self.keep_base(&matrix, own, counters, publishing.fresh);
+        self.decide_guard(&lists, &matrix, own, counters, &publishing);
+        steer::show_pin(counters);
+        self.log_holds(&held_before, &counters.holds);
+        let is_aside = candidate::is_aside(counters);
+        let stays = |key: &ListKey| previous.as_ref().filter(|_| candidate::stays(counters, key));
         let mut counts = Counts::of(&lists);
-        let is_held = |key: &ListKey| previous.as_ref().filter(|_| holds::hold_on(&counters.holds, &key.0).is_some());
         for key in lists.lists.keys() {
-            is_held(key).into_iter().for_each(|previous| counts.carry(key, &previous.manifest));
+            stays(key).into_iter().for_each(|previous| counts.carry(key, &previous.manifest));
         }
-        let header = self.header(counters, publishing.reason, counts.clone(), now)?;
+        let reason = if is_aside { format!("{}, held", publishing.reason) } else { publishing.reason.to_owned() };
+        let header = self.header(counters, &reason, counts.clone(), now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         let (mut windows, mut rendered) = (Windows::new(), 0);
         for (key, list) in &lists.lists {
-            match is_held(key) {
+            match stays(key) {
                 Some(previous) => carry(&mut writer, previous, key, &matrix[key]),
                 None => rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut windows)?,
             }
         }
         self.carry_warninglists(&mut writer, previous.as_ref().filter(|_| is_own), now);
-        let outcome = self.finish(writer, counters)?;
-        let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
-        drop(previous);
+        let outcome = self.place(writer, counters)?;
         counters.owner = self.owner();
+        if !is_aside {
+            let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
+            self.note_compared(counters, version, &matrix, windows, lists.grace_ends);
+            if publishing.fresh {
+                counters.base.clear();
+            }
+        }
+        drop(previous);
+        self.keep(counters)?;
+        if outcome.version.is_some() || is_aside {
+            let spared = counters.candidate.map(|candidate| candidate.version);
+            prune::prune(&self.view_dir, now.as_second(), &self.site.keep, spared)?;
+        }
+        let candidate = counters.candidate.map(|candidate| candidate.version);
+        Ok(Report { rendered, candidate, holds: counters.holds.clone(), ..self.report(mirror, outcome, counts)? })
+    }
+
+    /// What the served version was compared with: while it stays so there is nothing to render.
+    fn note_compared(
+        &self,
+        counters: &mut Counters,
+        version: u64,
+        matrix: &Matrix,
+        windows: Windows,
+        grace_ends: Option<i64>,
+    ) {
         counters.compared = Compared {
             mirror: counters.mirror.clone(),
             version,
             program: env!("CARGO_PKG_VERSION").into(),
-            lists: matrix::artifact_keys(&matrix).count() as u64,
+            lists: matrix::artifact_keys(matrix).count() as u64,
             windows,
-            grace_ends: lists.grace_ends,
+            grace_ends,
         };
-        self.keep(counters)?;
-        if outcome.version.is_some() {
-            prune::prune(&self.view_dir, now.as_second(), &self.site.keep)?;
-        }
-        let holds = counters.holds.clone();
-        Ok(Report { rendered, holds, ..self.report(mirror, outcome, counts)? })
     }
 
     /// Where the window of each list's largest age begins: what is counted of a list is counted there.

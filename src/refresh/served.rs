@@ -12,7 +12,7 @@ use super::lists::empty_forms;
 use super::{Inner, StageError, lock, matrix};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
-use crate::snapshot::write::{Header, Outcome, Writer};
+use crate::snapshot::write::{Header, Outcome, Placing, Writer};
 use crate::state::Counters;
 
 impl Inner {
@@ -32,8 +32,9 @@ impl Inner {
         let mut counters = self.state.counters()?;
         if !counters.owner.is_empty() && counters.owner != self.owner() {
             // What somebody else saw is no measure of what this user sees: it holds nothing back, and nothing of it stays.
-            let Counters { highest, lineage, owner, on_demand, .. } = counters;
-            counters = Counters { highest, lineage, owner, on_demand, ..Counters::default() };
+            // It begins a history of its own, so that nobody rolls back to it.
+            let Counters { highest, owner, on_demand, .. } = counters;
+            counters = Counters { highest, owner, on_demand, ..Counters::default() };
         }
         if counters.lineage.is_empty() {
             counters.lineage = uuid::Uuid::new_v4().to_string();
@@ -76,8 +77,13 @@ impl Inner {
         })
     }
 
-    pub(super) fn finish(&self, writer: Writer<'_>, counters: &mut Counters) -> Result<Outcome, StageError> {
-        writer.finish(&empty_forms(), |number| {
+    pub(super) fn finish(
+        &self,
+        writer: Writer<'_>,
+        placing: Placing<'_>,
+        counters: &mut Counters,
+    ) -> Result<Outcome, StageError> {
+        writer.finish(&empty_forms(), placing, |number| {
             counters.highest = number;
             // Only the number: everything else is true once the version is in place.
             let kept = Counters { highest: number, ..self.counters()? };

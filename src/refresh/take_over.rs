@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::holds::{self, Found};
 use super::publish::Publishing;
 use super::pull::Fresh;
-use super::{How, Inner, Kept, Report, StageError, lock};
+use super::{How, Inner, Kept, Report, StageError, guard, lock, steer};
 use crate::fetch::Pulled;
 use crate::index::Slice;
 use crate::index::like::like;
@@ -42,7 +42,7 @@ impl Inner {
             let kept = Arc::new(Kept { mirror, hash });
             *lock(&self.known) = Some(Arc::clone(&kept));
             let reason = if pulled.full { "full refresh" } else { "refresh" };
-            self.publish(&kept, &mut counters, Publishing { reason, how, now, view_holds })?
+            self.publish(&kept, &mut counters, Publishing { reason, how, fresh: true, now, view_holds })?
         } else {
             drop(mirror);
             self.hold(&mut counters, how, now, view_holds)?
@@ -108,11 +108,12 @@ impl Inner {
         match self.mirror()? {
             Some(kept) => {
                 let how = How { full: false, ..how };
-                self.publish(&kept, counters, Publishing { reason: "ages", how, now, view_holds })
+                self.publish(&kept, counters, Publishing { reason: "ages", how, fresh: false, now, view_holds })
             }
             None => {
                 self.log_holds(&counters.holds, &view_holds);
                 counters.holds = view_holds;
+                steer::show_pin(counters);
                 self.keep(counters)?;
                 Ok(Report { holds: counters.holds.clone(), ..Report::default() })
             }
@@ -142,18 +143,27 @@ impl Inner {
             }
         }
         held.extend(publishing.view_holds.clone());
-        self.log_holds(&counters.holds, &held);
         counters.holds = held;
     }
 
-    fn log_holds(&self, before: &BTreeMap<String, Hold>, now: &BTreeMap<String, Hold>) {
+    pub(super) fn log_holds(&self, before: &BTreeMap<String, Hold>, now: &BTreeMap<String, Hold>) {
         let view = &self.site.view;
-        for hold in now.iter().filter(|(key, _)| !before.contains_key(*key)).map(|(_, hold)| hold) {
-            let site = view.site();
-            tracing::warn!(%view, "held: {}; confirmed by the next full pull or `cratos release {site}`", hold.text);
+        for (key, hold) in now.iter().filter(|(key, _)| !before.contains_key(*key)) {
+            tracing::warn!(%view, "held: {}; {}", hold.text, remedy(key, view.site()));
         }
         for key in before.keys().filter(|key| !now.contains_key(*key)) {
             tracing::info!(%view, "no longer held: {key}");
         }
+    }
+}
+
+/// What ends a hold.
+pub fn remedy(key: &str, site: &str) -> String {
+    if key == steer::PINNED {
+        format!("`cratos versions unpin --site {site}` serves newer versions again")
+    } else if guard::is_key(key) {
+        format!("`cratos approve {site}` serves it, `cratos reject {site}` keeps it out")
+    } else {
+        format!("the next full pull or `cratos approve {site}` confirms it")
     }
 }

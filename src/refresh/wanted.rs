@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 
+use super::candidate;
 use super::counts::Counts;
 use super::lists::Windows;
 use super::matrix::Matrix;
@@ -17,7 +18,7 @@ use crate::render::Rendered;
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
-use crate::snapshot::write::Writer;
+use crate::snapshot::write::{Placing, Writer};
 use crate::state::Counters;
 
 impl Inner {
@@ -27,6 +28,9 @@ impl Inner {
         let _publishing = lock(&self.publishing);
         let known = self.mirror()?.ok_or(StageError::NoMirror)?;
         let mut counters = self.counters()?;
+        if candidate::is_aside(&counters) {
+            return Err(StageError::Aside);
+        }
         let matrix = {
             let mut on_demand = lock(&self.on_demand);
             on_demand.extend(wanted.iter().map(|wanted| (wanted.clone(), now.as_second())));
@@ -42,10 +46,10 @@ impl Inner {
         for (key, list) in &lists.lists {
             rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut Windows::new())?;
         }
-        let outcome = self.finish(writer, &mut counters)?;
+        let outcome = self.finish(writer, Placing::Serve, &mut counters)?;
         self.keep(&mut counters)?;
         drop(previous);
-        self.drop_on_demand();
+        self.drop_on_demand(&counters);
         Ok(Report { rendered, ..self.report(&known.mirror, outcome, counts)? })
     }
 
@@ -58,7 +62,7 @@ impl Inner {
         for body in bodies {
             writer.add(body, false)?;
         }
-        let outcome = self.finish(writer, &mut counters)?;
+        let outcome = self.finish(writer, Placing::Serve, &mut counters)?;
         if let (Some(version), Some(previous)) = (outcome.version, &previous)
             && counters.compared.version == previous.manifest.version
         {
@@ -67,7 +71,7 @@ impl Inner {
         }
         self.keep(&mut counters)?;
         drop(previous);
-        self.drop_on_demand();
+        self.drop_on_demand(&counters);
         let entries = manifest::open_current(&self.view_dir)?.map_or(0, |opened| opened.manifest.entries());
         Ok(Report { version: outcome.version, entries, rendered: bodies.len() as u64, ..Report::default() })
     }
@@ -90,8 +94,9 @@ impl Inner {
     }
 
     /// Versions that only added lists on demand give way. One that cannot be removed only takes up room.
-    fn drop_on_demand(&self) {
-        if let Err(error) = prune::drop_on_demand(&self.view_dir) {
+    fn drop_on_demand(&self, counters: &Counters) {
+        let spared = counters.candidate.map(|candidate| candidate.version);
+        if let Err(error) = prune::drop_on_demand(&self.view_dir, spared) {
             tracing::warn!(view = %self.site.view, %error, "a version that nobody needs any more could not be removed");
         }
     }

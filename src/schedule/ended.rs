@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{Done, Refreshed, Rendered, Schedule};
 use crate::demand::{Answer, Wish};
-use crate::orders::{self, Outcome};
+use crate::orders::{self, Outcome, Taken};
 use crate::refresh::{RefreshError, Report};
 use crate::secret::Secret;
 use crate::state::Hold;
@@ -35,6 +35,11 @@ impl Schedule {
                 self.answered(&view, *asked);
                 view
             }
+            Done::Decision(view, decision) => {
+                let (taken, result) = *decision;
+                self.decided(&view, &taken, result);
+                view
+            }
             Done::Proof(proof) => return self.proved(*proof, now),
             Done::Removed => return,
         };
@@ -51,6 +56,26 @@ impl Schedule {
                 None => answer(waiting.into_iter().chain(patient).collect(), Answer::Later),
             }
         }
+    }
+
+    /// Somebody decided something about a version.
+    fn decided(&mut self, view: &ViewId, taken: &Taken, result: Result<Report, RefreshError>) {
+        let outcome = match result {
+            Ok(report) => {
+                self.published(view, &report);
+                tracing::info!(%view, act = ?taken.order.act, version = ?report.version, "decided");
+                self.shared.board.update(view, |status| {
+                    if status.state == State::Held {
+                        status.state = State::Ok;
+                    }
+                    show_holds(status, report.holds.clone());
+                    status.candidate = report.candidate;
+                });
+                Outcome::Done(serde_json::to_value(&report).unwrap_or_default())
+            }
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        orders::answer(&self.state_dir, taken, &outcome);
     }
 
     fn rendered(&mut self, view: &ViewId, rendered: Rendered, now: Timestamp) {
@@ -113,7 +138,13 @@ impl Schedule {
                 lane.failed(wait_of(error), &self.zone, now);
                 tracing::error!(%view, error = %error.stage, failures = lane.failures, "refresh failed; what is served stays");
                 let failures = u64::from(lane.failures);
-                self.shared.board.update(view, |status| failed(status, error, failures, lane.due, now));
+                self.shared.board.update(view, |status| {
+                    failed(status, error, failures, lane.due, now);
+                    if let Some(expired) = &refreshed.expired {
+                        show_holds(status, expired.holds.clone());
+                        status.candidate = expired.candidate;
+                    }
+                });
                 Outcome::Failed(error.to_string())
             }
         };
@@ -171,6 +202,7 @@ fn succeeded(status: &mut ViewStatus, report: &Report, due: Timestamp, now: Time
     status.state = State::Ok;
     (status.last_error, status.failing_since, status.next) = (None, None, Some(due.as_second()));
     show_holds(status, report.holds.clone());
+    status.candidate = report.candidate;
 }
 
 /// When key and certificate end, if the source was asked; the board warns of it.

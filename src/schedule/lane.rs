@@ -110,8 +110,9 @@ impl Lane {
         self.running = Some(now);
         self.serving = std::mem::take(&mut self.orders);
         let asks = |ask: fn(&Taken) -> bool| self.serving.iter().any(ask);
-        // A feed's own timestamps tell all; only a MISP has changes that no clock shows.
-        let full = self.site.source.server().is_some() && self.full_due <= now;
+        // A feed's own timestamps tell all; only a MISP has changes that no clock shows. But what is held waits for full pulls.
+        let tells = self.site.source.server().is_none() && self.publisher.holds().is_empty();
+        let full = !tells && self.full_due <= now;
         let how = How { full: full || asks(|taken| taken.order.full), release: asks(|taken| taken.order.release) };
         self.asked_full = how.full;
         how

@@ -41,8 +41,8 @@ use crate::demand::knock::Knock;
 use crate::demand::{Answer, Demand, Wish};
 use crate::fetch::Source;
 use crate::learned::Learned;
-use crate::orders::{self, Outcome};
-use crate::refresh::{How, Publisher, RefreshError, Report};
+use crate::orders::{self, Outcome, Taken};
+use crate::refresh::{Act, How, Publisher, RefreshError, Report};
 use crate::status::{Board, State};
 use crate::view::keyring::Keyring;
 use crate::view::seal::Sealer;
@@ -93,6 +93,7 @@ enum Done {
     Proof(Box<proofs::Proof>),
     Removed,
     Question(ViewId, Box<asked::Asked>),
+    Decision(ViewId, Box<(Taken, Result<Report, RefreshError>)>),
 }
 
 /// A refresh that ended. If it failed, what was published all the same because time went by.
@@ -251,6 +252,7 @@ impl Schedule {
                 status.state = State::Ok;
             }
             ended::show_holds(status, lane.publisher.holds());
+            status.candidate = lane.publisher.candidate();
         });
     }
 
@@ -282,7 +284,12 @@ impl Schedule {
             let name = if taken.order.view.is_empty() { MAIN } else { &taken.order.view };
             let lane = ViewId::named(&taken.order.site, name).and_then(|view| self.lanes.get_mut(&view));
             match lane {
-                Some(lane) => lane.orders.push(taken),
+                Some(lane) => match taken.order.act {
+                    Some(act) => {
+                        self.tasks.spawn(steer(lane.publisher.clone(), act, taken));
+                    }
+                    None => lane.orders.push(taken),
+                },
                 None => {
                     let text = format!("{}: the running cratos has no such site, or it is broken", taken.order.site);
                     orders::answer(&self.state_dir, &taken, &Outcome::Failed(text));
@@ -338,6 +345,11 @@ async fn refresh(publisher: Publisher, how: How, permits: Arc<Semaphore>) -> Don
         tracing::warn!(view = %publisher.view(), error = %error.stage, "what MISP said could not be kept");
     }
     Done::Refresh(publisher.view().clone(), Box::new(Refreshed { result, expired }))
+}
+
+async fn steer(publisher: Publisher, act: Act, taken: Taken) -> Done {
+    let result = publisher.steer(act, Timestamp::now()).await;
+    Done::Decision(publisher.view().clone(), Box::new((taken, result)))
 }
 
 async fn render(publisher: Publisher, wishes: Vec<Wish>) -> Done {

@@ -8,10 +8,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use ring::digest;
 use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
 use super::layout;
+use super::write::hex;
 
 /// Largest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -145,6 +147,22 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// The bytes of a file of this version. Err: they are not what the manifest says, and must not be used.
+    pub fn read(&self, artifact: &Artifact) -> Result<Vec<u8>, SnapshotError> {
+        let path = self.dir.join(&artifact.path);
+        let mut bytes = Vec::new();
+        // One byte more than there should be is enough to tell.
+        File::open(&path)
+            .and_then(|file| file.take(artifact.bytes.saturating_add(1)).read_to_end(&mut bytes))
+            .map_err(|cause| SnapshotError::io(&path, cause))?;
+        if hex(digest::digest(&digest::SHA256, &bytes).as_ref()) != artifact.sha256 {
+            return Err(SnapshotError::Damaged { path });
+        }
+        Ok(bytes)
+    }
+}
+
 /// Opens the version `current` points to. `Ok(None)`: nothing was published yet.
 pub fn open_current(view_dir: &Path) -> Result<Option<Opened>, SnapshotError> {
     let link = view_dir.join(layout::CURRENT);
@@ -154,6 +172,11 @@ pub fn open_current(view_dir: &Path) -> Result<Option<Opened>, SnapshotError> {
         Err(cause) => return Err(SnapshotError::io(&link, cause)),
     };
     open(&view_dir.join(target)).map(Some)
+}
+
+/// Opens a version by its number.
+pub fn open_number(view_dir: &Path, number: u64) -> Result<Opened, SnapshotError> {
+    open(&view_dir.join(layout::VERSIONS).join(layout::version_name(number)))
 }
 
 /// Opens a version by its folder.

@@ -61,6 +61,12 @@ pub enum SnapshotError {
         /// What the system says.
         cause: io::Error,
     },
+    /// A file whose bytes are not those the manifest names.
+    #[error("{path}: damaged: its hash is not the one in the manifest; `cratos versions verify` mends what it can")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// A manifest that is not one.
     #[error("{path}: {cause}")]
     Manifest {

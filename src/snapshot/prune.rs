@@ -125,10 +125,11 @@ pub fn outdated(versions: &[(u64, i64)], now: i64, keep: &Keep) -> Vec<u64> {
     out
 }
 
-/// Removes what [`Keep`] does not keep.
-pub fn prune(view_dir: &Path, now: i64, keep: &Keep) -> Result<u64, SnapshotError> {
+/// Removes what [`Keep`] does not keep; `spared`: a version that somebody may want to serve.
+pub fn prune(view_dir: &Path, now: i64, keep: &Keep, spared: Option<u64>) -> Result<u64, SnapshotError> {
     let current = current(view_dir);
-    let numbers = numbers(view_dir)?;
+    let mut numbers = numbers(view_dir)?;
+    numbers.retain(|number| Some(*number) != spared);
     let created = |number: &u64| {
         let path = version_dir(view_dir, *number).join(layout::MANIFEST);
         fs::metadata(path).ok().map(|meta| (*number, meta.mtime()))
@@ -150,12 +151,13 @@ pub fn prune(view_dir: &Path, now: i64, keep: &Keep) -> Result<u64, SnapshotErro
 /// What `reason` says of versions that only add lists somebody asked for.
 pub const ON_DEMAND: &str = "on demand";
 
-/// Removes the versions right before the newest one that only added lists on demand: the newest holds all of theirs, and
-/// requests must not push history out. How many.
-pub fn drop_on_demand(view_dir: &Path) -> Result<u64, SnapshotError> {
-    let (numbers, current) = (numbers(view_dir)?, current(view_dir));
+/// Removes the versions right before the served one that only added lists on demand: the served one holds all of theirs, and
+/// requests must not push history out. `spared`: a version that somebody may want to serve. How many.
+pub fn drop_on_demand(view_dir: &Path, spared: Option<u64>) -> Result<u64, SnapshotError> {
+    let current = current(view_dir);
+    let before = |number: &u64| current.is_none_or(|current| *number < current) && Some(*number) != spared;
     let mut removed = 0;
-    for number in numbers.into_iter().rev().skip(1).filter(|number| Some(*number) != current) {
+    for number in numbers(view_dir)?.into_iter().rev().filter(before) {
         match manifest::read(&version_dir(view_dir, number)) {
             Ok(manifest) if manifest.reason == ON_DEMAND => removed += u64::from(remove(view_dir, number)?),
             _ => break,
@@ -183,7 +185,7 @@ pub fn disk(view_dir: &Path) -> Result<u64, SnapshotError> {
 }
 
 /// Removes one version unless somebody reads it.
-fn remove(view_dir: &Path, number: u64) -> Result<bool, SnapshotError> {
+pub fn remove(view_dir: &Path, number: u64) -> Result<bool, SnapshotError> {
     let dir = version_dir(view_dir, number);
     let Ok(handle) = File::open(&dir) else { return Ok(false) };
     if rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -245,12 +247,15 @@ mod tests {
             fs::create_dir_all(&version).unwrap();
             fs::write(version.join(layout::MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
         }
+        std::os::unix::fs::symlink("versions/000005", dir.path().join(layout::CURRENT)).unwrap();
         let read = File::open(version_dir(dir.path(), 4)).unwrap();
         rustix::fs::flock(&read, FlockOperation::NonBlockingLockShared).unwrap();
-        assert_eq!(drop_on_demand(dir.path()).unwrap(), 1);
+        assert_eq!(drop_on_demand(dir.path(), None).unwrap(), 1);
         assert_eq!(numbers(dir.path()).unwrap(), [1, 2, 4, 5], "one that is read stays, and all before a refresh");
         drop(read);
-        drop_on_demand(dir.path()).unwrap();
+        drop_on_demand(dir.path(), Some(4)).unwrap();
+        assert_eq!(numbers(dir.path()).unwrap(), [1, 2, 4, 5], "nor does one that somebody may want to serve");
+        drop_on_demand(dir.path(), None).unwrap();
         assert_eq!(numbers(dir.path()).unwrap(), [1, 2, 5]);
     }
 

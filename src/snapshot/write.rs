@@ -5,7 +5,8 @@
 //! Order of writing, which is what makes a crash at any point harmless: files (each synced) → folders bottom-up → manifest
 //! → rename of the candidate to its number → sync of `versions/` → `current` by rename → sync of the view's folder.
 //! Invariants: lists that did not change are hard links and keep their `changed_at`; if nothing changed there is no new
-//! version; a list that was published once stays, empty if need be.
+//! version; a list that was published once stays, empty if need be; a version that is put aside has its number and its place,
+//! only `current` does not point to it.
 #![allow(clippy::disallowed_methods, reason = "one of the files that write below feeds_dir")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -41,10 +42,19 @@ pub struct Header {
     pub losses: BTreeMap<String, Losses>,
 }
 
+/// What becomes of the version once it is whole.
+#[derive(Clone, Copy, Debug)]
+pub enum Placing<'a> {
+    /// `current` points to it.
+    Serve,
+    /// It is there to be looked at. One of equal content that was put aside before stays instead.
+    Aside(Option<&'a Manifest>),
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The new version, `None` if nothing changed.
+    /// The version that holds this content and is not served yet, or just became it; `None` if nothing changed.
     pub version: Option<u64>,
     /// Per `feed/type` at the largest age: every list that has entries or changed.
     pub changes: BTreeMap<String, Change>,
@@ -125,6 +135,38 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Takes one list over from any other version. What differs from the version before is copied, because the time of a file
+    /// is that of its last change.
+    pub fn adopt(&mut self, key: &str, from: &Opened, artifact: &Artifact) -> Result<(), SnapshotError> {
+        let previous = self.previous.and_then(|opened| opened.manifest.artifacts.get(key));
+        let mut adopted = Artifact { on_demand: artifact.on_demand, ..artifact.clone() };
+        match previous {
+            Some(old) if old.sha256 == artifact.sha256 => {
+                adopted = Artifact { on_demand: artifact.on_demand, ..old.clone() }
+            }
+            _ => {
+                let created_at = self.header.created_at;
+                adopted.changed_at = previous.map_or(created_at, |old| created_at.max(old.changed_at + 1));
+                let was_file = previous.is_some_and(|old| old.path == key);
+                if artifact.path == key || was_file {
+                    let body = from.read(artifact)?;
+                    adopted.path = key.to_owned();
+                    adopted.gzip_bytes = file::write(&self.candidate, key, &body, adopted.changed_at)?;
+                }
+            }
+        }
+        self.changed |= previous != Some(&adopted);
+        self.artifacts.insert(key.to_owned(), adopted);
+        Ok(())
+    }
+
+    /// Notes what changed in a list that was adopted.
+    pub fn note_change(&mut self, list: &str, change: Change) {
+        if change != Change::default() {
+            self.changes.insert(list.to_owned(), change);
+        }
+    }
+
     /// Writes a changed body, or links it to one of this version with the same content and time.
     fn place(&mut self, key: &str, artifact: &Artifact, list: &Rendered) -> Result<Option<u64>, SnapshotError> {
         let same = (artifact.sha256.clone(), artifact.changed_at);
@@ -162,17 +204,24 @@ impl<'a> Writer<'a> {
         fs::read(self.previous?.dir.join(&old.path)).ok()
     }
 
-    /// Ends the version: nothing new, or `current` points to it. `empty_forms`: data type, extension, body; written if a
-    /// list is one. `reserve` is called once before the version gets its number; if it fails there is no version.
+    /// Ends the version: nothing new, or it is placed. `empty_forms`: data type, extension, body; written if a list is one.
+    /// `reserve` is called once before the version gets its number; if it fails there is no version.
     pub fn finish<E: From<SnapshotError>>(
         mut self,
         empty_forms: &[(&'static str, &'static str, Vec<u8>)],
+        placing: Placing<'_>,
         reserve: impl FnOnce(u64) -> Result<(), E>,
     ) -> Result<Outcome, E> {
         let same_keys = self.previous.is_some_and(|old| old.manifest.artifacts.len() == self.artifacts.len());
         if !self.changed && same_keys {
             super::prune::remove_candidates(&self.view_dir)?;
             return Ok(Outcome { version: None, changes: self.changes });
+        }
+        if let Placing::Aside(Some(aside)) = placing
+            && same_content(&aside.artifacts, &self.artifacts)
+        {
+            super::prune::remove_candidates(&self.view_dir)?;
+            return Ok(Outcome { version: Some(aside.version), changes: self.changes });
         }
         self.link_unchanged()?;
         let used: HashSet<&str> = self.artifacts.values().map(|artifact| &*artifact.path).collect();
@@ -185,6 +234,9 @@ impl<'a> Writer<'a> {
         file::sync_tree(&self.candidate)?;
         reserve(self.header.version)?;
         self.put_in_place()?;
+        if let Placing::Serve = placing {
+            point_current_to(&self.view_dir, self.header.version)?;
+        }
         Ok(Outcome { version: Some(self.header.version), changes: self.changes })
     }
 
@@ -215,8 +267,7 @@ impl<'a> Writer<'a> {
         file::sync_dir(&self.candidate)?;
         let version = versions.join(layout::version_name(self.header.version));
         fs::rename(&self.candidate, &version).map_err(|cause| SnapshotError::io(&version, cause))?;
-        file::sync_dir(&versions)?;
-        point_current_to(&self.view_dir, self.header.version)
+        file::sync_dir(&versions)
     }
 
     fn manifest(&mut self) -> Manifest {
@@ -236,6 +287,14 @@ impl<'a> Writer<'a> {
             artifacts: std::mem::take(&mut self.artifacts),
         }
     }
+}
+
+/// The same lists with the same bytes, whenever they changed.
+fn same_content(one: &BTreeMap<String, Artifact>, other: &BTreeMap<String, Artifact>) -> bool {
+    let hashes = |of: &BTreeMap<String, Artifact>| -> Vec<(String, String)> {
+        of.iter().map(|(key, artifact)| (key.clone(), artifact.sha256.clone())).collect()
+    };
+    one.len() == other.len() && hashes(one) == hashes(other)
 }
 
 /// Moves `current` in one rename.

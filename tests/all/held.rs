@@ -243,7 +243,7 @@ fn commands_say_what_is_held_and_release_it() {
     misp.world().rename_tag(FALSE_POSITIVE, OTHER);
     let second = dir.run(&["refresh"]).good();
     for part in
-        [&format!("{SITE}: HELD since 2"), "the false-positive tag example:", &format!("`cratos release {SITE}`")]
+        [&format!("{SITE}: HELD since 2"), "the false-positive tag example:", &format!("`cratos approve {SITE}`")]
     {
         assert!(second.out.contains(part), "no {part} in:\n{}", second.out);
     }

@@ -24,7 +24,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("probe", &["fetch", "index"]),
     ("status", &["expiry", "view", "contact"]),
     ("state", &["view", "contact"]),
-    ("orders", &[]),
+    // An order carries what somebody decided, in the words of whoever does it.
+    ("orders", &["refresh::Act"]),
     (
         "config",
         &[

@@ -41,6 +41,7 @@ mod addresses;
 mod around;
 mod conditional;
 mod contact;
+mod guard;
 mod handed;
 mod issue;
 mod organisations;

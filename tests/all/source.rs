@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cratos::demand::Wanted;
 use cratos::fetch::misp::MispSource;
-use cratos::refresh::{How, Publisher, Report};
+use cratos::refresh::{Act, How, Publisher, Report};
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
@@ -108,6 +109,23 @@ impl Source {
         error
     }
 
+    /// Somebody decides something.
+    pub fn steer(&self, act: Act) -> Result<Report, String> {
+        let result = self.runtime.block_on(self.publisher.steer(act, moment(self.moment.get())));
+        result.map_err(|error| error.stage.to_string())
+    }
+
+    /// Whether this list could be made on demand now.
+    pub fn can_render(&self, wanted: Wanted) -> bool {
+        self.runtime.block_on(self.publisher.can_render(vec![wanted])).unwrap()[0]
+    }
+
+    /// Makes a list on demand.
+    pub fn render(&self, wanted: Wanted) -> Report {
+        let now = moment(self.moment.get());
+        self.runtime.block_on(self.publisher.render_wanted(vec![wanted], now)).unwrap()
+    }
+
     /// Time goes by at the site while the source is away.
     pub fn expire(&self, seconds: i64) -> Report {
         self.moment.set(self.moment.get() + seconds);
@@ -167,11 +185,12 @@ pub fn folder(misp: &Misp, key: &str, settings: &str) -> Dir {
     dir
 }
 
-/// A site file with that MISP and key. Old versions are not kept: some tests make thousands.
+/// A site file with that MISP and key. Old versions are not kept unless `settings` says so: some tests make thousands.
 pub fn site(misp: &Misp, key: &str, settings: &str) -> String {
+    let keep = if settings.contains("keep:") { "" } else { "keep: {all: 0s, hourly: 0s, daily: 0s}\n" };
     format!(
         "enabled: true\ntag: example\nallowed_ips: [127.0.0.1/32]\ncustom_feeds: {{}}\nmispUrl: {}\n\
-         mispAuthKey: {key}\nkeep: {{all: 0s, hourly: 0s, daily: 0s}}\n{settings}",
+         mispAuthKey: {key}\n{keep}{settings}",
         misp.url()
     )
 }
