@@ -145,13 +145,14 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 
 /// What the schedule shares with those who serve.
 fn shared(front: &Arc<Front>, board: Arc<Board>, demand: Arc<Demand>, keyring: Arc<Keyring>) -> Shared {
-    let (shows, hides) = (Arc::clone(front), Arc::clone(front));
+    let (shows, dates, hides) = (Arc::clone(front), Arc::clone(front), Arc::clone(front));
     let told = Arc::clone(&board);
     Shared {
         board,
         demand,
         keyring,
         on_published: Arc::new(move |view: &ViewId, dir: &Path| show(&shows, &told, view, dir)),
+        on_success: Arc::new(move |view: &ViewId, second: i64| dates.succeeded(view, second)),
         on_gone: Arc::new(move |view: &ViewId| hides.withdraw(view)),
     }
 }

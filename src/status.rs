@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -28,6 +29,8 @@ pub enum State {
     Kept,
     /// The last refresh failed or is overdue; what was published before is served.
     Failing,
+    /// The last success is longer ago than `max_stale` allows.
+    Stale,
     /// The site file does not check, and no good one is known.
     Broken,
 }
@@ -41,6 +44,8 @@ pub struct ViewStatus {
     pub version: Option<u64>,
     /// Unix seconds of the last refresh that succeeded.
     pub last_success: Option<i64>,
+    /// Seconds since then, if that is longer than `max_stale` allows. As it is shown; the board itself does not know.
+    pub stale: Option<i64>,
     /// Unix seconds of the last refresh that read everything.
     pub last_full: Option<i64>,
     /// Unix seconds of the last refresh that failed.
@@ -80,6 +85,7 @@ impl Default for ViewStatus {
             state: State::Starting,
             version: None,
             last_success: None,
+            stale: None,
             last_full: None,
             last_failure: None,
             failing_since: None,
@@ -96,15 +102,26 @@ impl Default for ViewStatus {
 }
 
 impl ViewStatus {
-    /// As it is shown: a view with a broken site file is not simply fine, however its refreshes end.
-    pub fn shown(mut self) -> Self {
+    /// As it is shown at `now` (Unix seconds): a view with a broken site file, or one that is older than it may be, is not
+    /// simply fine, however its refreshes end.
+    pub fn shown(mut self, max_stale: Option<Duration>, now: i64) -> Self {
+        self.stale = stale(self.last_success, max_stale, now);
         self.state = self.word();
         self
     }
 
     fn word(&self) -> State {
-        if self.kept.is_empty() { self.state } else { self.state.max(State::Kept) }
+        let kept = if self.kept.is_empty() { State::Ok } else { State::Kept };
+        let stale = if self.stale.is_none() { State::Ok } else { State::Stale };
+        self.state.max(kept).max(stale)
     }
+}
+
+/// Seconds from the last success to `now` (both in Unix seconds), if that is longer than a view may be old. What never
+/// succeeded is not stale: nothing of it is served.
+pub fn stale(last_success: Option<i64>, max_stale: Option<Duration>, now: i64) -> Option<i64> {
+    let limit = i64::try_from(max_stale?.as_secs()).unwrap_or(i64::MAX);
+    Some(now.saturating_sub(last_success?)).filter(|age| *age > limit)
 }
 
 /// The board all views stand on.
@@ -156,12 +173,6 @@ impl Board {
     /// A copy of everything.
     pub fn all(&self) -> BTreeMap<ViewId, ViewStatus> {
         self.views.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The worst state of all views.
-    pub fn overall(&self) -> State {
-        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
-        views.values().map(ViewStatus::word).max().unwrap_or(State::Ok)
     }
 
     /// Notes when `what` of a view ends, as often as it is seen (both in Unix seconds). Within [`expiry::NEAR`] it shows in
@@ -228,6 +239,21 @@ mod tests {
 
     fn step_of(board: &Board, what: &str) -> Step {
         board.ending.lock().unwrap()[&view()][what].step
+    }
+
+    #[test]
+    fn a_view_is_stale_after_its_limit_and_not_before() {
+        let limit = Some(Duration::from_secs(60));
+        assert_eq!(stale(Some(NOW - 60), limit, NOW), None);
+        assert_eq!(stale(Some(NOW - 61), limit, NOW), Some(61));
+        assert_eq!(stale(Some(NOW + 5), limit, NOW), None, "a clock that was set back");
+        assert_eq!(stale(Some(0), None, NOW), None);
+        assert_eq!(stale(None, limit, NOW), None);
+        let of = |state| ViewStatus { state, last_success: Some(NOW - 61), ..ViewStatus::default() };
+        assert_eq!(of(State::Ok).shown(limit, NOW).state, State::Stale);
+        assert_eq!(of(State::Failing).shown(limit, NOW).state, State::Stale);
+        assert_eq!(of(State::Broken).shown(limit, NOW).state, State::Broken);
+        assert_eq!(of(State::Held).shown(None, NOW).state, State::Held);
     }
 
     #[test]

@@ -312,6 +312,7 @@ fn all_sites(shared: &Shared<'_>, notes: &mut Vec<String>) -> Sites {
         match one_site(&name, &path, shared) {
             Ok((checked, text)) => {
                 ignored.extend(checked.ignored);
+                notes.extend(checked.notes);
                 sites.access.insert(name.clone(), SiteAccess::Good(Box::new(checked.access)));
                 sites.texts.insert(name.clone(), text);
                 sites.states.insert(name, SiteState::Good(Box::new(checked.site)));

@@ -130,6 +130,8 @@ pub struct Site {
     pub keep: Keep,
     /// Lists on demand nobody asked for in this time are dropped.
     pub on_demand_idle: Duration,
+    /// A view whose last success is longer ago is stale; `None`: none ever is.
+    pub max_stale: Option<Duration>,
     /// `mispAuthKey`: what tokens of the main view carry.
     pub key: Option<Secret>,
     /// Proto and port that tokens name when nothing else is said.

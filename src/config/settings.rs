@@ -40,6 +40,10 @@ pub struct Common {
     pub guard: Guard,
     /// `expire_when_stale`.
     pub expire_when_stale: bool,
+    /// `max_stale`; `None`: a view may be as old as it comes.
+    pub max_stale: Option<Duration>,
+    /// `on_stale: 503`.
+    pub refuse_stale: bool,
 }
 
 impl Default for Common {
@@ -54,6 +58,8 @@ impl Default for Common {
             unpublish_grace: Duration::ZERO,
             guard: Guard::default(),
             expire_when_stale: true,
+            max_stale: None,
+            refuse_stale: false,
         }
     }
 }
@@ -88,6 +94,22 @@ impl Common {
                 .unwrap_or(base.unpublish_grace),
             guard: guard::read(section, &base.guard),
             expire_when_stale: section.bool("expire_when_stale").unwrap_or(base.expire_when_stale),
+            max_stale: duration(section, "max_stale", Duration::from_secs(1)..=CENTURY).or(base.max_stale),
+            refuse_stale: refuse_stale(section).unwrap_or(base.refuse_stale),
+        }
+    }
+}
+
+/// `on_stale`: whether lists that are too old are refused.
+fn refuse_stale(section: &mut Section<'_>) -> Option<bool> {
+    let item = section.text("on_stale")?;
+    match item.text.trim() {
+        "serve" => Some(false),
+        "503" => Some(true),
+        word => {
+            let what = format!("\"{word}\" is nothing that can be done with an old list");
+            section.mistake("on_stale", item.at, what, "write serve or 503");
+            None
         }
     }
 }

@@ -12,7 +12,7 @@ use super::file::Document;
 use super::mistake::{Mistake, did_you_mean};
 use super::section::{Item, Section};
 use super::settings::{self, Common, Wish};
-use super::{Publish, Site, When, guard, source};
+use super::{Publish, Site, When, guard, source, when};
 use crate::fetch::Source;
 use crate::index::{AGES, ANY, Bounds, FORTY_TWO, Rules, TAG_FEEDS, TYPES, TagFeed, TypeRule};
 use crate::render::Format;
@@ -47,6 +47,8 @@ pub struct Checked {
     pub access: SiteSettings,
     /// Settings that do nothing any more.
     pub ignored: Vec<&'static str>,
+    /// Settings that check but do not go together.
+    pub notes: Vec<String>,
 }
 
 /// Reads the file of the site `name`.
@@ -104,6 +106,8 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         retry_after: period.clamp(5, 120),
         patience: endpoint.as_ref().map_or(DEFAULT_PATIENCE, |endpoint| endpoint.limits.silence),
         learns: endpoint.is_some(),
+        max_stale: own.max_stale,
+        refuse_stale: own.refuse_stale,
     };
     let site = Site {
         view: view?,
@@ -122,10 +126,24 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         expire_when_stale: own.expire_when_stale,
         keep: own.keep,
         on_demand_idle: own.on_demand_idle,
+        max_stale: own.max_stale,
         key,
         token_endpoint,
     };
-    Some(Checked { site, access, ignored })
+    let notes = note_short_max_stale(&site).into_iter().collect();
+    Some(Checked { site, access, ignored, notes })
+}
+
+/// Nobody wants lists that are too old between any two refreshes.
+fn note_short_max_stale(site: &Site) -> Option<String> {
+    let (limit, period) = (site.max_stale?, site.refresh.period());
+    let (shown, name) = (when::shown, site.view.site());
+    (limit < period).then(|| {
+        let (limit, period) = (shown(limit), shown(period));
+        format!(
+            "{name}: max_stale ({limit}) is shorter than refresh ({period}): lists are stale before the next refresh"
+        )
+    })
 }
 
 /// Entries that are no SHA-256, such as the customary "empty", block nothing.

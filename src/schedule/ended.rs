@@ -124,6 +124,7 @@ impl Schedule {
         let outcome = match &refreshed.result {
             Ok(report) => {
                 lane.succeeded(&self.zone, now);
+                (self.shared.on_success)(view, now.as_second());
                 let before =
                     now.as_second() - i64::try_from(lane.site.on_demand_idle.as_secs()).unwrap_or(i64::MAX / 2);
                 self.shared.demand.forget_idle(view, before);

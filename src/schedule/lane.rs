@@ -16,7 +16,7 @@ use crate::contact::Question;
 use crate::demand::Wish;
 use crate::orders::Taken;
 use crate::refresh::{How, Publisher};
-use crate::status::{Board, State};
+use crate::status::{self, Board, State};
 use crate::view::ViewId;
 
 /// Periods without a success after which a view counts as failing.
@@ -52,6 +52,8 @@ pub(super) struct Lane {
     stretched: bool,
     /// A newer configuration, taken over once nothing of this view runs: two writers of one view must not meet.
     pub(super) newer: Option<Site>,
+    /// That it is older than it may be was logged.
+    pub(super) is_stale: bool,
     /// Wishes that wait for the refresh under way or the next one.
     pub(super) patient: Vec<Wish>,
 }
@@ -83,6 +85,7 @@ impl Lane {
             serving: Vec::new(),
             stretched: false,
             newer: None,
+            is_stale: false,
             patient: Vec::new(),
         }
     }
@@ -154,8 +157,9 @@ impl Lane {
     }
 
     /// The watchdog: a view without a success for several periods is failing, whatever the reason.
-    pub(super) fn watch(&self, board: &Board, view: &ViewId, now: Timestamp) {
+    pub(super) fn watch(&mut self, board: &Board, view: &ViewId, now: Timestamp) {
         let Some(status) = board.get(view) else { return };
+        self.watch_age(view, status.last_success, now.as_second());
         let Some(last) = status.last_success.filter(|_| status.state == State::Ok) else { return };
         let period = i64::try_from(self.site.refresh.period().as_secs().max(5)).unwrap_or(i64::MAX / 8);
         if now.as_second() - last > period.saturating_mul(i64::from(OVERDUE)) && self.due < now {
@@ -163,6 +167,18 @@ impl Lane {
             board.update(view, |status| {
                 (status.state, status.last_error) = (State::Failing, Some("overdue".into()));
             });
+        }
+    }
+
+    /// Says once when what is served begins to be older than it may be, and once when that ends.
+    fn watch_age(&mut self, view: &ViewId, last_success: Option<i64>, now: i64) {
+        let age = status::stale(last_success, self.site.max_stale, now);
+        match (age, std::mem::replace(&mut self.is_stale, age.is_some())) {
+            (Some(seconds), false) => {
+                tracing::error!(%view, seconds, "stale: the last success is longer ago than max_stale allows");
+            }
+            (None, true) => tracing::info!(%view, "no longer stale"),
+            _ => {}
         }
     }
 }

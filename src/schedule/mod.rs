@@ -58,6 +58,8 @@ const IDLE_LOOK: i64 = 3600;
 
 /// Told after every new version, before the wishes that caused it are answered: view and its folder.
 pub type OnPublished = Arc<dyn Fn(&ViewId, &Path) + Send + Sync>;
+/// Told when what is served of a view is known to be good: Unix seconds.
+pub type OnSuccess = Arc<dyn Fn(&ViewId, i64) + Send + Sync>;
 /// Told when a view is not served any more.
 pub type OnGone = Arc<dyn Fn(&ViewId) + Send + Sync>;
 
@@ -71,6 +73,8 @@ pub struct Shared {
     pub keyring: Arc<Keyring>,
     /// Called for every new version.
     pub on_published: OnPublished,
+    /// Called for every success, after the version that came of it is shown.
+    pub on_success: OnSuccess,
     /// Called for every view that goes.
     pub on_gone: OnGone,
 }
@@ -238,8 +242,9 @@ impl Schedule {
             }
         };
         self.shared.demand.restore(&site.view, publisher.on_demand().into_iter().collect());
-        let changed = self.lanes.contains_key(&site.view);
-        let lane = Lane::new(publisher, site.clone(), &self.zone, now, changed);
+        let before = self.lanes.get(&site.view);
+        let mut lane = Lane::new(publisher, site.clone(), &self.zone, now, before.is_some());
+        lane.is_stale = before.is_some_and(|lane| lane.is_stale);
         self.lanes.insert(site.view.clone(), lane);
         // First: what counts as fine depends on the version that is shown.
         self.show(&site.view);
@@ -261,6 +266,9 @@ impl Schedule {
         let Some(lane) = self.lanes.get(view) else { return };
         if lane.publisher.owns_current() {
             (self.shared.on_published)(view, lane.publisher.view_dir());
+            if let Some(last) = lane.publisher.last_success() {
+                (self.shared.on_success)(view, last);
+            }
         } else {
             (self.shared.on_gone)(view);
         }

@@ -24,6 +24,7 @@ use tokio_util::io::ReaderStream;
 use super::access_log::AccessLog;
 use super::asset::Asset;
 use super::conditional::{self, Validators};
+use super::stale::LastSuccess;
 use super::{Settings, openapi};
 use crate::demand::Demand;
 use crate::demand::knock::Door;
@@ -128,11 +129,12 @@ pub enum Part {
 pub struct Table {
     entries: HashMap<String, Entry>,
     opened: Opened,
+    last_success: LastSuccess,
 }
 
 impl Table {
-    /// Prepares a version. What cannot be served is left out and logged.
-    pub fn new(mut opened: Opened) -> Self {
+    /// Prepares a version. What cannot be served is left out and logged. `last_success` of its view in Unix seconds.
+    pub fn new(mut opened: Opened, last_success: Option<i64>) -> Self {
         let artifacts = std::mem::take(&mut opened.manifest.artifacts);
         let mut entries = HashMap::with_capacity(artifacts.len());
         for (key, artifact) in artifacts {
@@ -141,7 +143,12 @@ impl Table {
                 None => tracing::error!(version = %opened.dir.display(), key, "the manifest has an unusable entry"),
             }
         }
-        Self { entries, opened }
+        Self { entries, opened, last_success: last_success.into() }
+    }
+
+    /// When its view was refreshed last.
+    pub fn last_success(&self) -> &LastSuccess {
+        &self.last_success
     }
 
     /// Looks a list up.
@@ -241,13 +248,21 @@ impl Front {
 
     /// Serves this version of the view from now on.
     pub fn publish(&self, view: &ViewId, opened: Opened) {
-        let table = Arc::new(Table::new(opened));
+        let last_success = self.table(view).and_then(|table| table.last_success().get());
+        let table = Arc::new(Table::new(opened, last_success));
         self.tables.rcu(|tables| {
             let mut tables = HashMap::clone(tables);
             tables.insert(view.clone(), Arc::clone(&table));
             tables
         });
         self.keyring.announce();
+    }
+
+    /// What is served of the view was good at that moment (Unix seconds), whether or not it is a new version.
+    pub fn succeeded(&self, view: &ViewId, second: i64) {
+        if let Some(table) = self.tables.load().get(view) {
+            table.last_success().set(second);
+        }
     }
 
     /// Serves nothing of the view from now on.

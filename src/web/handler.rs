@@ -24,7 +24,7 @@ use super::params::{self, List, Words};
 use super::route::{self, FeedPath, Route};
 use super::views::{self, preparing};
 use super::{Settings, SiteSettings};
-use super::{contact, favicon, health, issue, log_line, mapping, pages};
+use super::{contact, favicon, health, issue, log_line, mapping, pages, stale};
 use crate::demand::{Answer, Of};
 use crate::expiry;
 use crate::view::ViewId;
@@ -161,6 +161,7 @@ async fn find(
         return Ok(table);
     }
     // The old version must not be held while waiting for the next one.
+    stale::check(table.last_success(), grant.site, now.as_second())?;
     drop(table);
     let answer = front
         .demand()
@@ -172,7 +173,7 @@ async fn find(
     }
 }
 
-/// 200, 206 or 304 for a list that is there; 412 or 416.
+/// 200, 206 or 304 for a list that is there; 412 or 416; 503 for one that is too old to be served.
 pub(super) async fn deliver(
     request: &Parts,
     table: &Table,
@@ -181,6 +182,7 @@ pub(super) async fn deliver(
     now: Timestamp,
 ) -> Result<Response<Body>, Refusal> {
     let now = now.as_second();
+    let age = stale::check(table.last_success(), site, now)?;
     let verdict = conditional::decide(&request.method, &request.headers, entry.validators(), entry.bytes, now);
     let (status, gzip, part) = match verdict {
         Verdict::Whole { gzip } => (StatusCode::OK, gzip, Some(if gzip { Part::Gzip } else { Part::Whole })),
@@ -197,6 +199,7 @@ pub(super) async fn deliver(
     let mut response = Response::new(files::whole(""));
     *response.status_mut() = status;
     describe(response.headers_mut(), entry, gzip, site, now);
+    stale::mark(response.headers_mut(), age);
     let Some(part) = part else { return Ok(response) };
     describe_body(response.headers_mut(), entry, part);
     if request.method != Method::HEAD {

@@ -11,11 +11,12 @@ use http::{HeaderMap, HeaderValue, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Settings;
 use super::client_ip::{Client, latin1};
 use super::files::{self, Body, Front};
+use super::{Settings, SiteAccess};
 use super::{guard, views};
 use crate::status::{State, ViewStatus};
+use crate::view::ViewId;
 
 /// Where the program comes from.
 const REPOSITORY: &str = match env!("CARGO_PKG_REPOSITORY") {
@@ -68,14 +69,28 @@ pub fn robots() -> Response<Body> {
 
 /// `/v1/status`: one word for everybody, more for those who may know.
 pub fn status(front: &Front, settings: &Settings, request: &Parts, client: &Client, now: Timestamp) -> Response<Body> {
+    let all = shown(front, settings, now);
     // Where no view is known yet, as before the first token of a fresh installation, nothing is missing.
-    let good = front.serves_anything() || front.board().all().is_empty();
+    let good = front.serves_anything() || all.is_empty();
     json(&Status {
         ping: "pong",
         memcachedstatus: if good { "OK" } else { "FAIL" },
-        state: front.board().overall(),
-        views: views(front, settings, request, client, now),
+        state: all.values().map(|status| status.state).max().unwrap_or(State::Ok),
+        views: views(front, settings, request, client, now, all),
     })
+}
+
+/// Every view as it is shown now.
+fn shown(front: &Front, settings: &Settings, now: Timestamp) -> BTreeMap<ViewId, ViewStatus> {
+    let max_stale = |view: &ViewId| match settings.sites.get(view.site()) {
+        Some(SiteAccess::Good(site)) => site.max_stale,
+        _ => None,
+    };
+    let show = |(view, status): (ViewId, ViewStatus)| {
+        let status = status.shown(max_stale(&view), now.as_second());
+        (view, status)
+    };
+    front.board().all().into_iter().map(show).collect()
 }
 
 fn views(
@@ -84,16 +99,15 @@ fn views(
     request: &Parts,
     client: &Client,
     now: Timestamp,
+    mut all: BTreeMap<ViewId, ViewStatus>,
 ) -> Option<BTreeMap<String, ViewStatus>> {
     if client.is_in(&settings.allowed_everywhere) {
-        return Some(
-            front.board().all().into_iter().map(|(view, status)| (view.to_string(), status.shown())).collect(),
-        );
+        return Some(all.into_iter().map(|(view, status)| (view.to_string(), status)).collect());
     }
     let grant = guard::admit(front.tokens(), settings, request, client, now).ok()?;
     let view = views::known(front, &grant, now)?;
-    let status = front.board().get(&view)?;
-    Some(BTreeMap::from([(view.to_string(), status.shown())]))
+    let status = all.remove(&view)?;
+    Some(BTreeMap::from([(view.to_string(), status)]))
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

@@ -12,6 +12,7 @@
 //! | [`params`] | path and query → the list that is meant, or a 422 |
 //! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
 //! | [`files`] | key → artifact in the table in memory → body |
+//! | [`stale`] | how old what is served is, and what a list that is too old answers |
 //! | [`contact`] | `/v1/check`, `/v1/statistics`, warninglists: what MISP said the last time |
 //! | [`health`] | `/` and `/v1/status` |
 //! | [`mapping`] | `/v1/feedmapping` |
@@ -47,6 +48,7 @@ pub mod pages;
 pub mod params;
 pub mod route;
 pub mod server;
+pub mod stale;
 pub mod verify;
 pub mod views;
 
@@ -164,4 +166,8 @@ pub struct SiteSettings {
     pub patience: Duration,
     /// Keys other than the site's own may open views of their own.
     pub learns: bool,
+    /// A view whose last success is longer ago is stale; `None`: none ever is.
+    pub max_stale: Option<Duration>,
+    /// Lists of a stale view are refused with 503.
+    pub refuse_stale: bool,
 }

@@ -34,6 +34,7 @@ mod held;
 mod outage;
 mod pulls;
 mod source;
+mod stale;
 
 mod access;
 mod access_log;

@@ -186,7 +186,10 @@ fn status() -> Value {
         "properties": {
             "ping": {"type": "string", "enum": ["pong"]},
             "memcachedstatus": {"type": "string", "enum": ["OK", "FAIL"], "description": "OK while lists are served."},
-            "state": {"type": "string", "description": "One word for all views together."},
+            "state": {
+                "type": "string", "enum": ["ok", "starting", "held", "kept", "failing", "stale", "broken"],
+                "description": "One word for all views together: the worst, in this order.",
+            },
             "views": {
                 "type": "object", "additionalProperties": {"type": "object"},
                 "description": "Each view: with a token, its own; from an address that may read every site, all of them.",
@@ -201,6 +204,10 @@ fn headers() -> Value {
         "ETag": text("Names this content; goes into If-None-Match."),
         "Last-Modified": text("When the content last changed."),
         "Cache-Control": text("How long a proxy of yours may keep it."),
+        "X-Cratos-Stale": {
+            "description": "Seconds since the last refresh that succeeded, if that is longer than the site's `max_stale` allows.",
+            "schema": {"type": "integer"},
+        },
         "Content-Range": text("Which bytes these are, out of how many."),
         "Allow": text("The methods of this URL."),
         "WWW-Authenticate": text("`Basic`."),
@@ -221,15 +228,22 @@ fn refusal(description: &str, named: &[&str]) -> Value {
     })
 }
 
+/// The header of lists that are too old.
+pub fn stale() -> Value {
+    json!({"X-Cratos-Stale": {"$ref": "#/components/headers/X-Cratos-Stale"}})
+}
+
 fn responses() -> Value {
     json!({
-        "NotModified": {"description": "You have it already: nothing changed since the ETag or the date you sent."},
+        "NotModified": {
+            "description": "You have it already: nothing changed since the ETag or the date you sent.", "headers": stale(),
+        },
         "BadRequest": refusal("The request cannot be read.", &[]),
         "Unauthorized": refusal("The Basic header is no Basic header.", &["WWW-Authenticate"]),
         "Forbidden": refusal("No token, a token that opens nothing (any more), or an address that is not allowed.", &[]),
         "NotFound": refusal("There is no such URL, or this site does not define that custom feed.", &[]),
         "NoMisp": refusal("The site reads a feed: there is no MISP to ask.", &[]),
-        "Part": {"description": "The bytes that Range asks for."},
+        "Part": {"description": "The bytes that Range asks for.", "headers": stale()},
         "NotAllowed": refusal("This URL has other methods.", &["Allow"]),
         "Timeout": refusal("The body did not come in time.", &[]),
         "PreconditionFailed": refusal("If-Match or If-Unmodified-Since do not hold.", &[]),
@@ -241,6 +255,9 @@ fn responses() -> Value {
         },
         "MispAnswer": refusal("The MISP answered, but not with what was asked for.", &[]),
         "MispTimeout": refusal("The MISP did not answer in time.", &[]),
-        "Unavailable": refusal("Not at the moment: being prepared, or a fault of the server or of its MISP.", &["Retry-After"]),
+        "Unavailable": refusal(
+            "Not at the moment: being prepared, a fault of the server or of its MISP, or a list that is too old.",
+            &["Retry-After", "X-Cratos-Stale"],
+        ),
     })
 }

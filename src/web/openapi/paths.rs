@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::parts::{response, schema, security};
+use super::parts::{response, schema, security, stale};
 use crate::web::Settings;
 
 /// Every path with its operations.
@@ -74,10 +74,12 @@ fn list(id: &str, summary: &str, description: &str, words: &[(&str, &str)], kind
     let content: Map<String, Value> =
         kinds.iter().map(|kind| ((*kind).to_owned(), json!({"schema": body(kind)}))).collect();
     let link = |name: &str| json!({"$ref": format!("#/components/headers/{name}")});
-    let shared =
-        json!({"ETag": link("ETag"), "Last-Modified": link("Last-Modified"), "Cache-Control": link("Cache-Control")});
+    let shared: Map<String, Value> = ["ETag", "Last-Modified", "Cache-Control", "X-Cratos-Stale"]
+        .into_iter()
+        .map(|name| (name.to_owned(), link(name)))
+        .collect();
     let mut part = shared.clone();
-    part["Content-Range"] = link("Content-Range");
+    part.insert("Content-Range".to_owned(), link("Content-Range"));
     operation(
         "Lists",
         id,
@@ -121,7 +123,7 @@ fn misp() -> Vec<Path> {
     let mut check = answer();
     check["504"] = response("MispTimeout");
     let warninglist = json!({
-        "200": {"description": "The warninglist, or all of them in short.", "content": {
+        "200": {"description": "The warninglist, or all of them in short.", "headers": stale(), "content": {
             "application/json": {"schema": {}}, "text/plain": {"schema": {"type": "string"}},
             "text/xml": {"schema": {"type": "string"}},
         }},
