@@ -1,5 +1,6 @@
 //! The data types: what a list can hold. Adding one is one row here and, if need be, its normaliser.
 
+use self::Family::{Address, Hash, Host, Mail, Text, Url};
 use super::normalise::{Normalise, addresses, currency, email, hashes, hosts, texts, vulnerability};
 
 /// A kind of list, e.g. `ipv4`.
@@ -11,6 +12,25 @@ pub struct DataType {
     pub misp_types: &'static [&'static str],
     /// How a value gets into the list.
     pub normalise: Normalise,
+    /// What its lines are; decides what `never_publish` compares them with.
+    pub family: Family,
+}
+
+/// What the lines of a list are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Addresses or networks.
+    Address,
+    /// Names of hosts.
+    Host,
+    /// URLs.
+    Url,
+    /// Addresses of email.
+    Mail,
+    /// Hashes of files, certificates, handshakes.
+    Hash,
+    /// Anything else: rules, subjects, numbers.
+    Text,
 }
 
 impl PartialEq for DataType {
@@ -31,37 +51,37 @@ const RULE: Normalise = Normalise::One(texts::rule);
 
 /// Every data type, in the order of error texts: the one list of types.
 pub const TYPES: &[DataType] = &[
-    of("ipv4ext", ADDRESSES, Normalise::Span(addresses::ipv4ext)),
-    of("ipv4", ADDRESSES, Normalise::One(addresses::ipv4)),
-    of("ipv6", ADDRESSES, Normalise::One(addresses::ipv6)),
-    of("cidr4", &["ip-src", "ip-dst"], Normalise::One(addresses::cidr4)),
-    of("domain", &["domain"], HOST),
-    of("hostname", &["hostname", "domain|ip", "hostname|port"], HOST),
-    of("url", &["url"], Normalise::One(texts::url)),
-    of("file-md5", &["md5", "filename|md5"], MD5),
-    of("file-sha1", &["sha1", "filename|sha1"], SHA1),
-    of("file-sha256", &["sha256", "filename|sha256"], SHA256),
-    of("mutex", &["mutex"], LINE),
-    of("snort", &["snort"], RULE),
-    of("yara", &["yara"], RULE),
-    of("sigma", &["sigma"], RULE),
-    of("x509-fingerprint-md5", &["x509-fingerprint-md5"], MD5),
-    of("x509-fingerprint-sha1", &["x509-fingerprint-sha1"], SHA1),
-    of("x509-fingerprint-sha256", &["x509-fingerprint-sha256"], SHA256),
+    of("ipv4ext", Address, ADDRESSES, Normalise::Span(addresses::ipv4ext)),
+    of("ipv4", Address, ADDRESSES, Normalise::One(addresses::ipv4)),
+    of("ipv6", Address, ADDRESSES, Normalise::One(addresses::ipv6)),
+    of("cidr4", Address, &["ip-src", "ip-dst"], Normalise::One(addresses::cidr4)),
+    of("domain", Host, &["domain"], HOST),
+    of("hostname", Host, &["hostname", "domain|ip", "hostname|port"], HOST),
+    of("url", Url, &["url"], Normalise::One(texts::url)),
+    of("file-md5", Hash, &["md5", "filename|md5"], MD5),
+    of("file-sha1", Hash, &["sha1", "filename|sha1"], SHA1),
+    of("file-sha256", Hash, &["sha256", "filename|sha256"], SHA256),
+    of("mutex", Text, &["mutex"], LINE),
+    of("snort", Text, &["snort"], RULE),
+    of("yara", Text, &["yara"], RULE),
+    of("sigma", Text, &["sigma"], RULE),
+    of("x509-fingerprint-md5", Hash, &["x509-fingerprint-md5"], MD5),
+    of("x509-fingerprint-sha1", Hash, &["x509-fingerprint-sha1"], SHA1),
+    of("x509-fingerprint-sha256", Hash, &["x509-fingerprint-sha256"], SHA256),
     // And `email`, see `Rules::misp_types`.
-    of("email-address", &["email-dst", "email-src"], Normalise::One(email::email_address)),
-    of("email-subject", &["email-subject"], LINE),
-    of("email-attachment", &["email-attachment"], LINE),
-    of("vulnerability", &["vulnerability"], Normalise::One(vulnerability::cve)),
-    of("ja3", &["ja3-fingerprint-md5"], MD5),
-    of("hassh-md5", &["hassh-md5"], MD5),
-    of("hasshserver-md5", &["hasshserver-md5"], MD5),
-    of("imphash", &["imphash"], MD5),
-    of("crypto-currency", &["btc", "xmr"], Normalise::One(currency::address)),
+    of("email-address", Mail, &["email-dst", "email-src"], Normalise::One(email::email_address)),
+    of("email-subject", Text, &["email-subject"], LINE),
+    of("email-attachment", Text, &["email-attachment"], LINE),
+    of("vulnerability", Text, &["vulnerability"], Normalise::One(vulnerability::cve)),
+    of("ja3", Hash, &["ja3-fingerprint-md5"], MD5),
+    of("hassh-md5", Hash, &["hassh-md5"], MD5),
+    of("hasshserver-md5", Hash, &["hasshserver-md5"], MD5),
+    of("imphash", Hash, &["imphash"], MD5),
+    of("crypto-currency", Text, &["btc", "xmr"], Normalise::One(currency::address)),
 ];
 
-const fn of(name: &'static str, misp_types: &'static [&'static str], normalise: Normalise) -> DataType {
-    DataType { name, misp_types, normalise }
+const fn of(name: &'static str, family: Family, misp_types: &'static [&'static str], normalise: Normalise) -> DataType {
+    DataType { name, misp_types, normalise, family }
 }
 
 impl DataType {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Bounds, Refusal, halves};
 
@@ -154,15 +154,31 @@ pub fn ipv6<'a>(misp_type: &str, value: &'a str) -> Result<Cow<'a, str>, Refusal
     Err(refusal)
 }
 
+/// The address or network that one half of a value is, of either family, in every spelling that a list reads, and those
+/// IPv6 networks and addresses with a zone that no list takes. Masked.
+pub(in crate::index) fn any(part: &str) -> Option<IpNet> {
+    if let Ok(address) = ipv4_part(part) {
+        return Some(Ipv4Net::from(address).into());
+    }
+    if let Some(network) = read_network(part) {
+        return Some(network.into());
+    }
+    let bare = unbracketed(part).ok()?;
+    let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
+    let network = bare.parse::<Ipv6Net>().or_else(|_| bare.parse::<Ipv6Addr>().map(Ipv6Net::from));
+    network.ok().map(|network| network.trunc().into())
+}
+
+/// What stands in the brackets; a port may follow them.
+fn unbracketed(part: &str) -> Result<&str, Refusal> {
+    let Some(rest) = part.strip_prefix('[') else { return Ok(part) };
+    let (inside, after) = rest.split_once(']').ok_or(Refusal::NotAnAddress)?;
+    let port = after.is_empty() || after.strip_prefix(':').and_then(read_port).is_some();
+    if port { Ok(inside) } else { Err(Refusal::NotAnAddress) }
+}
+
 fn ipv6_part(part: &str) -> Result<Ipv6Addr, Refusal> {
-    let bare = match part.strip_prefix('[') {
-        None => part,
-        Some(rest) => {
-            let (inside, after) = rest.split_once(']').ok_or(Refusal::NotAnAddress)?;
-            let port = after.is_empty() || after.strip_prefix(':').and_then(read_port).is_some();
-            if port { inside } else { return Err(Refusal::NotAnAddress) }
-        }
-    };
+    let bare = unbracketed(part)?;
     if let Ok(address) = bare.parse::<Ipv6Addr>() {
         return Ok(address);
     }

@@ -22,23 +22,29 @@ pub fn host_name<'a>(_misp_type: &str, value: &'a str) -> Result<Cow<'a, str>, R
 /// A host name and nothing else. Non-transitional, labels of 1 to 63 octets without a hyphen at either end, at most 253
 /// octets; at least two labels, the last one of letters only or an A-label; one final dot is dropped.
 pub(super) fn whole(host: &str) -> Result<Cow<'_, str>, Refusal> {
+    let name = ascii(host)?;
+    let (_, last) = name.rsplit_once('.').ok_or(Refusal::NotAHostName)?;
+    let letters = last.len() >= 2 && last.bytes().all(|byte| byte.is_ascii_lowercase());
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    if name.bytes().all(good) && (letters || last.starts_with("xn--")) { Ok(name) } else { Err(Refusal::NotAHostName) }
+}
+
+/// A name as it is compared: IDNA's ASCII form in lower case, without its final dot. One label is enough, and any
+/// character that IDNA leaves.
+pub(in crate::index) fn ascii(host: &str) -> Result<Cow<'_, str>, Refusal> {
     if host.len() > MAX_BYTES {
         return Err(Refusal::NotAHostName);
     }
     let ascii = Uts46::new()
         .to_ascii(host.as_bytes(), AsciiDenyList::EMPTY, Hyphens::CheckFirstLast, DnsLength::VerifyAllowRootDot)
         .map_err(|_| Refusal::NotAHostName)?;
-    let name = match ascii {
+    Ok(match ascii {
         Cow::Borrowed(name) => Cow::Borrowed(name.strip_suffix('.').unwrap_or(name)),
         Cow::Owned(mut name) => {
             name.truncate(name.strip_suffix('.').unwrap_or(&name).len());
             Cow::Owned(name)
         }
-    };
-    let (_, last) = name.rsplit_once('.').ok_or(Refusal::NotAHostName)?;
-    let letters = last.len() >= 2 && last.bytes().all(|byte| byte.is_ascii_lowercase());
-    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
-    if name.bytes().all(good) && (letters || last.starts_with("xn--")) { Ok(name) } else { Err(Refusal::NotAHostName) }
+    })
 }
 
 #[cfg(test)]
