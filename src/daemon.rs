@@ -197,7 +197,7 @@ fn show(front: &Front, board: &Board, view: &ViewId, dir: &Path) {
 /// Files of the configuration that changed.
 struct Changes {
     signal: mpsc::Receiver<()>,
-    _guard: Option<config::watch::Guard>,
+    guard: Option<config::watch::Guard>,
 }
 
 impl Changes {
@@ -211,7 +211,16 @@ impl Changes {
         };
         let guard = config::watch::changes(dirs, on_change)
             .map_err(|error| tracing::warn!(%error, "changed files are not noticed; send SIGHUP"));
-        Self { signal, _guard: guard.ok() }
+        let mut changes = Self { signal, guard: guard.ok() };
+        changes.follow(config);
+        changes
+    }
+
+    /// Files elsewhere that this configuration names.
+    fn follow(&mut self, config: &Config) {
+        if let Some(guard) = &mut self.guard {
+            guard.follow(config.further_files());
+        }
     }
 }
 
@@ -247,6 +256,7 @@ impl Reloader {
             };
             match tokio::task::spawn_blocking(load).await {
                 Ok(Ok(config)) => {
+                    changes.follow(&config);
                     if self.take_over(Arc::new(config)).await.is_err() {
                         return;
                     }

@@ -8,6 +8,7 @@
 //!     ├── site.sealed                     the last site file that checked, sealed (site_file.rs)
 //!     ├── main.mirror                     everything known of the view (index/mirror.rs)
 //!     ├── main.contact.json               what its MISP said the last time (contact.rs)
+//!     ├── main.never.json                 warninglists that never_publish names (never.rs)
 //!     ├── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
 //!     └── user-7.mirror, user-7.json …    the same of a learned view
 //! ```
@@ -17,6 +18,7 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that writes below state_dir")]
 
 pub mod keys;
+pub mod never;
 pub mod site_file;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,6 +130,8 @@ pub struct Compared {
     pub windows: BTreeMap<String, (i64, i64)>,
     /// When the next attribute stops counting as published by `unpublish_grace`, in Unix seconds.
     pub grace_ends: Option<i64>,
+    /// Names what else decided: `never_publish` and other settings.
+    pub decides: String,
 }
 
 /// How many entries a list has.
@@ -326,7 +330,7 @@ impl ViewState {
 
     /// Removes all files of the view.
     pub fn remove(&self) -> Result<(), StateError> {
-        for path in [self.mirror_path(), self.counters_path(), self.contact_path()] {
+        for path in [self.mirror_path(), self.counters_path(), self.contact_path(), self.never_path()] {
             match fs::remove_file(&path) {
                 Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(io_error(&path, cause)),
                 _ => {}

@@ -43,8 +43,24 @@ fn summary(config: &Config) -> String {
     if !config.web.allowed_everywhere.is_empty() {
         text.push_str(&format!("\nAllowed at every site: {}", addresses(&config.web.allowed_everywhere)));
     }
+    text.push_str(&never(config));
     for note in &config.notes {
         text.push_str(&format!("\nNote: {note}"));
+    }
+    text
+}
+
+/// What is never published, and where something else counts than at every site.
+fn never(config: &Config) -> String {
+    let mut text = format!("\nNever published: {}", config.never.describe());
+    for site in config.good_sites() {
+        let (name, min_prefix) = (site.view.site(), site.rules.bounds.min_prefix);
+        if site.never != config.never {
+            text.push_str(&format!("\nNever published at {name}: {}", site.never.describe()));
+        }
+        if min_prefix > 0 {
+            text.push_str(&format!("\nLeft out at {name}: IPv4 networks wider than /{min_prefix} (min_prefix)"));
+        }
     }
     text
 }

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::file::Document;
 use super::mistake::{ConfigErrors, Mistake};
+use super::never::NeverPublish;
 use super::section::Section;
 use super::serving;
 use super::settings::{self, Common};
@@ -40,7 +41,7 @@ pub fn load(dir: &Path) -> Result<Config, ConfigErrors> {
     let sites = all_sites(&shared, &mut notes);
     note_unknown_feeds(&common, &sites.states, &mut notes);
     match global {
-        Some(global) if mistakes.is_empty() => Ok(config(dir, global, sites, notes)),
+        Some(global) if mistakes.is_empty() => Ok(config(dir, (global, common.never), sites, notes)),
         _ => {
             mistakes.extend(broken(&sites.states));
             Err(ConfigErrors(mistakes))
@@ -85,7 +86,7 @@ fn broken(states: &BTreeMap<String, SiteState>) -> Vec<Mistake> {
     broken.flatten().cloned().collect()
 }
 
-fn config(dir: &Path, global: Global, sites: Sites, notes: Vec<String>) -> Config {
+fn config(dir: &Path, (global, never): (Global, NeverPublish), sites: Sites, notes: Vec<String>) -> Config {
     let web = Settings {
         listen: global.listen,
         max_connections: global.max_connections,
@@ -113,6 +114,7 @@ fn config(dir: &Path, global: Global, sites: Sites, notes: Vec<String>) -> Confi
         sites: sites.states,
         texts: sites.texts,
         kept: BTreeMap::new(),
+        never,
         notes,
     }
 }
@@ -156,6 +158,7 @@ fn global(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<String>) -> (
         }
     };
     let common = Common::read(&mut section, &Common::default());
+    let common = Common { never: NeverPublish::read(&mut section, dir, &common.never, true), ..common };
     let mut ignored: Vec<String> = IGNORED.into_iter().filter(|key| section.skip(key)).map(str::to_owned).collect();
     let memcached = section.keys().into_iter().filter(|key| key.starts_with("memcached_"));
     ignored.extend(memcached.filter(|key| section.skip(key)).collect::<Vec<_>>());

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`mod@file`] | YAML → a tree in which every value knows its line |
 //! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
+//! | [`never`] | what is never published |
 //! | [`section`] | a tree → values of the wanted shape, and mistakes |
 //! | [`guard`] | how much a list may change at once |
 //! | [`serving`] | what `config.yaml` says about making tokens and the access log |
@@ -22,6 +23,7 @@ pub mod check;
 pub mod file;
 pub mod guard;
 pub mod mistake;
+pub mod never;
 pub mod section;
 pub mod serving;
 pub mod settings;
@@ -30,7 +32,7 @@ mod source;
 pub mod watch;
 pub mod when;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ use crate::{fetch, web};
 pub use check::load;
 pub use guard::Guard;
 pub use mistake::{ConfigErrors, Mistake};
+pub use never::NeverPublish;
 pub use when::When;
 
 /// Everything, checked.
@@ -71,6 +74,8 @@ pub struct Config {
     pub texts: BTreeMap<String, Secret>,
     /// Sites whose files do not check and whose last good settings count instead; the mistakes say why.
     pub kept: BTreeMap<String, Vec<Mistake>>,
+    /// What no site publishes; part of every site's own.
+    pub never: NeverPublish,
     /// Lines to log at start: settings that are accepted and do nothing any more.
     pub notes: Vec<String>,
 }
@@ -114,6 +119,8 @@ pub struct Site {
     pub view_grace: Duration,
     /// What decides membership.
     pub rules: Rules,
+    /// What is never published, whatever the source says.
+    pub never: NeverPublish,
     /// When to refresh.
     pub refresh: When,
     /// When to read everything.
@@ -214,6 +221,15 @@ impl Config {
             return None;
         };
         Some(Good { site: site.clone(), access: access.clone(), text: self.texts.get(name)?.clone() })
+    }
+
+    /// Files outside `config/` and `sites/` that the configuration was read from, too.
+    pub fn further_files(&self) -> BTreeSet<PathBuf> {
+        let sites = self.sites.values().filter_map(|state| match state {
+            SiteState::Good(site) => Some(&site.never),
+            SiteState::Broken(_) => None,
+        });
+        sites.chain([&self.never]).flat_map(|never| never.files.iter().cloned()).collect()
     }
 
     /// The sites whose files check and that are enabled.

@@ -32,13 +32,15 @@ pub struct Section<'a> {
     entries: Vec<Entry<'a>>,
     known: Vec<String>,
     mistakes: Vec<Mistake>,
+    /// Of files that the section names.
+    others: Vec<Mistake>,
 }
 
 impl<'a> Section<'a> {
     /// Starts reading; `prefix` stands before the keys in mistakes.
     pub fn new(document: &'a Document, prefix: String, entries: &'a [(Name, Value)]) -> Self {
         let entries = entries.iter().map(|(key, value)| Entry { key, value, used: false }).collect();
-        Self { document, prefix, entries, known: Vec::new(), mistakes: Vec::new() }
+        Self { document, prefix, entries, known: Vec::new(), mistakes: Vec::new(), others: Vec::new() }
     }
 
     /// Every key of the section.
@@ -121,6 +123,26 @@ impl<'a> Section<'a> {
         Some(items)
     }
 
+    /// A list of texts and of single settings such as `file: x`: the setting's name, then the text.
+    pub fn items(&mut self, key: &str) -> Option<Vec<(Option<String>, Item)>> {
+        let node = self.take(key)?;
+        let Node::List(list) = &node.value else {
+            return self.wrong(key, node, "a list (a line `- value` for each item, or [])");
+        };
+        let mut items = Vec::with_capacity(list.len());
+        for node in list {
+            let (name, value) = match &node.value {
+                Node::Map(map) if map.len() == 1 => (Some(map[0].0.value.clone()), &map[0].1),
+                _ => (None, node),
+            };
+            match self.scalar(value) {
+                Some(item) => items.push((name, item)),
+                None => drop(self.wrong::<Item>(key, value, "a text as item")),
+            }
+        }
+        Some(items)
+    }
+
     /// Names with a text each: name, then text.
     pub fn map(&mut self, key: &str) -> Option<Vec<(Item, Item)>> {
         let node = self.take(key)?;
@@ -149,6 +171,11 @@ impl<'a> Section<'a> {
     /// Takes the mistakes of a [child](Section::child) over.
     pub fn absorb(&mut self, child: Section<'a>) {
         self.mistakes.extend(child.finish());
+    }
+
+    /// Takes the mistakes of another file over, which the section names.
+    pub fn take_over(&mut self, mistakes: Vec<Mistake>) {
+        self.others.extend(mistakes);
     }
 
     /// Notes a mistake.
@@ -192,6 +219,7 @@ impl<'a> Section<'a> {
             });
         }
         self.mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+        self.mistakes.append(&mut self.others);
         self.mistakes
     }
 

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::When;
 use super::guard::{self, Guard};
 use super::mistake::did_you_mean;
+use super::never::NeverPublish;
 use super::section::{Item, Section};
 use super::when;
 use crate::index::{AGES, Age, DataType, TYPES};
@@ -44,6 +45,10 @@ pub struct Common {
     pub max_stale: Option<Duration>,
     /// `on_stale: 503`.
     pub refuse_stale: bool,
+    /// `never_publish` and `always_publish`; read apart, because they name files.
+    pub never: NeverPublish,
+    /// `min_prefix`.
+    pub min_prefix: u8,
 }
 
 impl Default for Common {
@@ -60,6 +65,8 @@ impl Default for Common {
             expire_when_stale: true,
             max_stale: None,
             refuse_stale: false,
+            never: NeverPublish::default(),
+            min_prefix: 0,
         }
     }
 }
@@ -96,6 +103,11 @@ impl Common {
             expire_when_stale: section.bool("expire_when_stale").unwrap_or(base.expire_when_stale),
             max_stale: duration(section, "max_stale", Duration::from_secs(1)..=CENTURY).or(base.max_stale),
             refuse_stale: refuse_stale(section).unwrap_or(base.refuse_stale),
+            never: base.never.clone(),
+            min_prefix: section
+                .integer("min_prefix", 0..=32)
+                .and_then(|prefix| u8::try_from(prefix).ok())
+                .unwrap_or(base.min_prefix),
         }
     }
 }

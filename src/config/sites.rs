@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::file::Document;
 use super::mistake::{Mistake, did_you_mean};
+use super::never::NeverPublish;
 use super::section::{Item, Section};
 use super::settings::{self, Common, Wish};
 use super::{Publish, Site, When, guard, source, when};
@@ -88,7 +89,10 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
     let period = own.refresh.period().as_secs();
     let cache_control = cache_control(section, period);
     let grace = i64::try_from(own.unpublish_grace.as_secs()).unwrap_or(i64::MAX);
-    let rules = Rules { unpublish_grace: grace, ..rules? };
+    let never = NeverPublish::read(section, shared.dir, &shared.common.never, endpoint.is_some());
+    let rules = rules?;
+    let bounds = Bounds { min_prefix: own.min_prefix, ..rules.bounds };
+    let rules = Rules { unpublish_grace: grace, bounds, ..rules };
     let publish = publish(section, &rules, &own.publish, &shared.common.publish);
     let (feeds, undefined_feeds) = feed_names(&rules);
     let known: Vec<&str> = rules.feeds.iter().map(|feed| &*feed.name).chain([ANY, FORTY_TWO]).collect();
@@ -118,6 +122,7 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         view_idle: own.view_idle,
         view_grace: own.view_grace,
         rules,
+        never,
         refresh: own.refresh,
         full_refresh,
         time_limit,

@@ -10,6 +10,7 @@
 //! | [`search`] | one search, all its pages |
 //! | [`pages`] | is there more, is a page whole |
 //! | [`server`] | version, user, tags, warninglists |
+//! | [`warninglists`] | warninglists by name, with their entries |
 //! | [`api`] | one question: tries, errors, headers |
 //! | [`mod@split`] | the elements of an answer, as its bytes come |
 //! | [`wire`] | what an event, an attribute, a row look like in JSON |
@@ -32,6 +33,7 @@ pub mod search;
 pub mod server;
 pub mod split;
 pub mod tls;
+pub mod warninglists;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -84,10 +84,10 @@ impl Collection {
     /// A value, and the lists that take it.
     pub(super) fn add(&mut self, misp_type: &str, value: &str, seen: Seen, takers: &[usize]) {
         let refused = match self.normalise {
-            Normalise::One(normalise) => normalise(misp_type, value).map(|line| {
-                self.keep(&line, seen, takers);
-                self.list(seen, takers);
-            }),
+            Normalise::One(normalise) => normalise(misp_type, value).map(|line| self.line(&line, seen, takers)),
+            Normalise::Network(normalise) => {
+                normalise(&self.bounds, misp_type, value).map(|line| self.line(&line, seen, takers))
+            }
             Normalise::Span(normalise) => normalise(&self.bounds, misp_type, value).map(|span| {
                 let takers = self.takers_place(takers);
                 self.waiting.push(Waiting { span, seen, takers });
@@ -119,6 +119,12 @@ impl Collection {
             ledgers: self.tallies.into_iter().map(Tally::finish).collect(),
             refusals: self.refusals,
         }
+    }
+
+    /// A value that is one line.
+    fn line(&mut self, line: &str, seen: Seen, takers: &[usize]) {
+        self.keep(line, seen, takers);
+        self.list(seen, takers);
     }
 
     fn list(&mut self, seen: Seen, takers: &[usize]) {

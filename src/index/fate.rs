@@ -22,6 +22,8 @@ pub enum Loss {
     FalsePositive,
     /// It is on a warninglist of its MISP.
     Warninglist,
+    /// It is among what is never published, whatever the source says.
+    NeverPublish,
     /// Its value has no form in this list.
     Refused(Refusal),
     /// It is older than the largest age of the list.
@@ -36,6 +38,7 @@ impl fmt::Display for Loss {
             Loss::ToIds => out.write_str("to_ids off"),
             Loss::FalsePositive => out.write_str("false positive"),
             Loss::Warninglist => out.write_str("on a warninglist"),
+            Loss::NeverPublish => out.write_str("never_publish"),
             Loss::Refused(refusal) => refusal.fmt(out),
             Loss::Age => out.write_str("too old"),
         }

@@ -113,8 +113,10 @@ impl Rules {
     /// does. What can be decided anew from a mirror that is there is no part of it. SHA-256 over their text; `source` may hold a secret.
     pub fn fingerprint(&self, source: &str) -> [u8; 32] {
         let types: Vec<_> = self.types.iter().map(|rule| (rule.data_type.name, &rule.misp_types)).collect();
-        let Self { feeds, false_positive, ignore_to_ids, bounds, .. } = self;
-        let text = format!("3 {feeds:?} {false_positive:?} {ignore_to_ids:?} {types:?} {bounds:?} {source:?}");
+        let Self { feeds, false_positive, ignore_to_ids, .. } = self;
+        // As the bounds that are part of it have always been written.
+        let bounds = format!("Bounds {{ widest: {}, lines: {} }}", self.bounds.widest, self.bounds.lines);
+        let text = format!("3 {feeds:?} {false_positive:?} {ignore_to_ids:?} {types:?} {bounds} {source:?}");
         let mut out = [0; 32];
         out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
         out

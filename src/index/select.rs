@@ -1,21 +1,23 @@
-//! Which attribute is in which list. In: a mirror, the rules, the moment and the lists that are wanted. Out: these lists, what
+//! Which attribute is in which list. In: a mirror, the rules, what is never published, the moment and the lists that are wanted. Out: these lists, what
 //! became of every row, and how many values were refused. Pure.
 //!
 //! Membership, decided as MISP decides it for the Python Cratos: the type is one of the data type's MISP types; `to_ids`
 //! unless the data type or one of its MISP types is in `ignore_to_ids`; no false-positive tag on attribute or event; the
 //! feed's tag on attribute or event (SQL LIKE, case-sensitive); published events only, except for `incident`, `alert` and
 //! `hunt`, and beyond that what was published less than `unpublish_grace` ago; no warninglist hit, except for `42`. Age is
-//! decided later, by [`List::since`].
+//! decided later, by [`List::since`]. What [`Never`] catches is in no list.
 //!
 //! Invariants: a list that is not wanted costs nothing per value; a value is normalised once per data type; every row of a
 //! data type's MISP types has exactly one fate per list.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::collect::{Collected, Collection, Seen};
 use super::fate::{Ledger, Loss};
 use super::like::like;
 use super::mirror::{Event, Mirror, Row};
+use super::never::{Families, Never};
 use super::normalise::Refusal;
 use super::{ANY, DataType, FORTY_TWO, List, Rules, Slice, TypeRule};
 
@@ -39,8 +41,8 @@ pub struct Lists {
 }
 
 /// Computes the wanted lists as they are at `now` (Unix seconds).
-pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &Wants, now: i64) -> Lists {
-    let judge = Judge::new(mirror, rules, now);
+pub fn lists(mirror: &Mirror, rules: &Rules, never: &Never, wanted: &Wants, now: i64) -> Lists {
+    let judge = Judge::new(mirror, rules, never, now);
     let mut out = Lists { grace_ends: judge.grace_ends(), ..Lists::default() };
     for rule in &rules.types {
         let of_type = || wanted.iter().filter(|((_, name), _)| *name == rule.data_type.name);
@@ -67,7 +69,7 @@ pub fn lists(mirror: &Mirror, rules: &Rules, wanted: &Wants, now: i64) -> Lists 
 pub fn raw_values<'a>(mirror: &'a Mirror, rule: &TypeRule) -> Vec<(&'a str, &'a str)> {
     let kinds = mirror.type_names();
     let counts: Vec<bool> = kinds.iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect();
-    let of_event = |event: &'a std::sync::Arc<Event>| {
+    let of_event = |event: &'a Arc<Event>| {
         let rows = event.rows.iter().filter(|row| counts[row.kind as usize]);
         rows.map(|row| (&*kinds[row.kind as usize], event.value(row))).collect::<Vec<_>>()
     };
@@ -119,6 +121,9 @@ impl Want {
 pub(super) struct Judge<'a> {
     pub(super) mirror: &'a Mirror,
     rules: &'a Rules,
+    never: &'a Never,
+    /// Per MISP type number of the mirror: the kinds of lists it gets into.
+    families: Vec<Families>,
     tags: TagMatches,
     now: i64,
 }
@@ -134,8 +139,18 @@ struct Common {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(mirror: &'a Mirror, rules: &'a Rules, now: i64) -> Self {
-        Self { mirror, rules, tags: TagMatches::new(mirror, rules), now }
+    pub(super) fn new(mirror: &'a Mirror, rules: &'a Rules, never: &'a Never, now: i64) -> Self {
+        let feeds = |rule: &&TypeRule, kind: &str| counts_for(rule.data_type, &rule.misp_types, kind);
+        let of = |kind: &Box<str>| {
+            Families::of(rules.types.iter().filter(|rule| feeds(rule, kind)).map(|rule| rule.data_type))
+        };
+        let families = mirror.type_names().iter().map(of).collect();
+        Self { mirror, rules, never, families, tags: TagMatches::new(mirror, rules), now }
+    }
+
+    /// The entry of `never_publish` that keeps a row out of every list, as people are shown it.
+    pub(super) fn caught(&self, event: &Event, row: &Row) -> Option<&'a Arc<str>> {
+        self.never.caught(self.families[row.kind as usize], event.value(row))
     }
 
     /// A slice, resolved.
@@ -203,7 +218,9 @@ impl Selected<'_> {
                         None => takers.push(list),
                     }
                 }
-                if !takers.is_empty() {
+                if !takers.is_empty() && judge.caught(event, row).is_some() {
+                    takers.iter().for_each(|list| collection.lose(*list, Loss::NeverPublish));
+                } else if !takers.is_empty() {
                     let seen = Seen { event: number as u32, timestamp: row.timestamp, in_grace: common.in_grace };
                     let kind = &judge.mirror.type_names()[row.kind as usize];
                     collection.add(kind, event.value(row), seen, &takers);

@@ -54,7 +54,7 @@ pub const TYPES: &[DataType] = &[
     of("ipv4ext", Address, ADDRESSES, Normalise::Span(addresses::ipv4ext)),
     of("ipv4", Address, ADDRESSES, Normalise::One(addresses::ipv4)),
     of("ipv6", Address, ADDRESSES, Normalise::One(addresses::ipv6)),
-    of("cidr4", Address, &["ip-src", "ip-dst"], Normalise::One(addresses::cidr4)),
+    of("cidr4", Address, &["ip-src", "ip-dst"], Normalise::Network(addresses::cidr4)),
     of("domain", Host, &["domain"], HOST),
     of("hostname", Host, &["hostname", "domain|ip", "hostname|port"], HOST),
     of("url", Url, &["url"], Normalise::One(texts::url)),

@@ -10,6 +10,7 @@
 //! | [`guard`] | how much a list may change at once |
 //! | `candidate.rs` | whether a version is served or put aside |
 //! | [`steer`] | what somebody decides about versions |
+//! | `never.rs` | what is never published, and the warninglists it names |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
 //! | `lists.rs` | one list → its bodies |
@@ -17,6 +18,7 @@
 //! | `served.rs` | what is served now, and what is counted of it |
 //! | `wanted.rs` | lists on demand, added to what is served |
 //! | [`contact`] | questions beside a refresh: version, statistics, warninglists |
+//! | `error.rs` | why a refresh failed |
 //! | `matrix.rs` | which lists, in which ages and formats |
 //!
 //! Order: pull (nothing is locked, it may take minutes) → holds → mirror kept → lists → version → counters. A crash between
@@ -25,10 +27,12 @@
 mod candidate;
 pub mod contact;
 mod counts;
+mod error;
 pub mod guard;
 pub mod holds;
 mod lists;
 mod matrix;
+mod never;
 mod publish;
 mod pull;
 mod served;
@@ -48,15 +52,17 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Config, Site};
 use crate::contact::Contact;
 use crate::demand::Wanted;
-use crate::fetch::{FetchError, Pulled, Server};
+use crate::fetch::{Pulled, Server};
 use crate::index::mirror::Mirror;
+use crate::index::never::Never;
 use crate::index::{Slice, mirror::Coverage};
 use crate::snapshot::manifest::{self, Change, Losses};
-use crate::snapshot::{self, SnapshotError, layout};
-use crate::state::{Hold, StateError, ViewState};
+use crate::snapshot::{self, layout};
+use crate::state::{Hold, ViewState};
 use crate::view::ViewId;
 
 pub use counts::NOT_IN_FEED;
+pub use error::{RefreshError, StageError};
 pub use steer::{Act, Waiting};
 pub use take_over::remedy;
 
@@ -104,70 +110,6 @@ pub struct Report {
     pub server: Option<Server>,
 }
 
-/// Why a refresh failed, and where.
-#[derive(Debug, thiserror::Error)]
-#[error("{view}: {stage}")]
-pub struct RefreshError {
-    /// Whose refresh.
-    pub view: ViewId,
-    /// The stage and its cause.
-    #[source]
-    pub stage: StageError,
-}
-
-impl RefreshError {
-    /// The MISP does not accept the key.
-    pub fn refuses_key(&self) -> bool {
-        matches!(&self.stage, StageError::Fetch(error) if error.refuses_key())
-    }
-
-    /// Whether it was the source that failed, not this machine.
-    pub fn is_of_source(&self) -> bool {
-        matches!(self.stage, StageError::Fetch(_) | StageError::TimeLimit(_))
-    }
-
-    /// Seconds that the source wants to be left alone.
-    pub fn wait(&self) -> Option<u64> {
-        let StageError::Fetch(error) = &self.stage else { return None };
-        match error.cause() {
-            FetchError::RateLimited { seconds, .. } => Some(*seconds),
-            _ => None,
-        }
-    }
-}
-
-/// The stage that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// The source.
-    #[error("fetch: {0}")]
-    Fetch(#[from] FetchError),
-    /// Somebody decided something that cannot be.
-    #[error("{0}")]
-    Refused(String),
-    /// Nothing newer than what is served may be shown.
-    #[error("a version is held or pinned: lists that it does not hold are not made")]
-    Aside,
-    /// The key is not this user's any more.
-    #[error("fetch: the key of this view now belongs to another user of the MISP ({0})")]
-    OtherUser(String),
-    /// Longer than `refresh_time_limit`.
-    #[error("fetch: not done after {0} s (refresh_time_limit)")]
-    TimeLimit(u64),
-    /// Writing or reading versions.
-    #[error("snapshot: {0}")]
-    Snapshot(#[from] SnapshotError),
-    /// Mirror or counters.
-    #[error("state: {0}")]
-    State(#[from] StateError),
-    /// Nothing was pulled yet, or under other rules, or less than is asked for.
-    #[error("index: what is known of this view does not cover this; a refresh comes first")]
-    NoMirror,
-    /// A thread ended early.
-    #[error("{0}")]
-    Thread(String),
-}
-
 /// How far a pull is: events done, events to do.
 pub type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
@@ -183,6 +125,8 @@ struct Inner {
     known: Mutex<Option<Arc<Kept>>>,
     on_demand: Mutex<BTreeMap<Wanted, i64>>,
     contact: Mutex<Contact>,
+    /// What is never published; `None`: not made ready yet, or not any more.
+    never: Mutex<Option<Arc<Never>>>,
     /// Held while a version is written.
     publishing: Mutex<()>,
     /// The served version is what somebody else sees; it must not be shown.
@@ -216,6 +160,7 @@ impl Publisher {
                 known: Mutex::default(),
                 on_demand: Mutex::new(on_demand),
                 contact: Mutex::default(),
+                never: Mutex::default(),
                 publishing: Mutex::default(),
                 is_foreign: AtomicBool::new(false),
             };
@@ -322,6 +267,7 @@ impl Publisher {
         // was held would look as if it were back.
         let is_held = counters.holds.contains_key(holds::VIEW) || (how.release && !counters.holds.is_empty());
         let full = how.full || is_held;
+        self.0.renew_never(full || before.is_none(), now).await?;
         let fresh = pull::pull(&self.0, before, &counters, full, now.as_second(), progress).await?;
         self.0.check_user(&fresh.pulled)?;
         let inner = Arc::clone(&self.0);

@@ -77,13 +77,18 @@ impl Inner {
         publishing: Publishing<'_>,
     ) -> Result<Report, StageError> {
         let now = publishing.now;
+        let never = self.never()?;
+        let decides = self.decides(&never);
         // What is in memory counts: a crash may have left counters that name the mirror before.
         counters.mirror.clone_from(hash);
         let is_own = self.is_own(counters);
         self.drop_idle(now);
         let matrix = self.matrix();
         let previous = self.previous()?;
-        if let Some(opened) = previous.as_ref().filter(|opened| self.is_quiet(opened, &matrix, counters, &publishing)) {
+        let same = counters.compared.decides == decides;
+        if let Some(opened) =
+            previous.as_ref().filter(|opened| same && self.is_quiet(opened, &matrix, counters, &publishing))
+        {
             let report = quiet_report(mirror, opened);
             counters.owner = self.owner();
             if publishing.fresh {
@@ -92,7 +97,7 @@ impl Inner {
             self.keep(counters)?;
             return Ok(report);
         }
-        let lists = select::lists(mirror, &self.site.rules, &self.wants(&matrix, now), now.as_second());
+        let lists = select::lists(mirror, &self.site.rules, &never, &self.wants(&matrix, now), now.as_second());
         let own = previous.as_ref().filter(|_| is_own);
         let held_before = counters.holds.clone();
         self.decide_holds(&lists, own.is_some(), counters, &publishing);
@@ -121,7 +126,7 @@ impl Inner {
         counters.owner = self.owner();
         if !is_aside {
             let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
-            self.note_compared(counters, version, &matrix, windows, lists.grace_ends);
+            self.note_compared(counters, version, &matrix, windows, lists.grace_ends, decides);
             if publishing.fresh {
                 counters.base.clear();
             }
@@ -144,6 +149,7 @@ impl Inner {
         matrix: &Matrix,
         windows: Windows,
         grace_ends: Option<i64>,
+        decides: String,
     ) {
         counters.compared = Compared {
             mirror: counters.mirror.clone(),
@@ -152,6 +158,7 @@ impl Inner {
             lists: matrix::artifact_keys(matrix).count() as u64,
             windows,
             grace_ends,
+            decides,
         };
     }
 
@@ -164,7 +171,7 @@ impl Inner {
 
     /// Whether no list can differ from the served version: same mirror, same lists, and nothing has aged out.
     fn is_quiet(&self, previous: &Opened, matrix: &Matrix, counters: &Counters, publishing: &Publishing<'_>) -> bool {
-        let Compared { mirror, version, program, lists, windows, grace_ends } = &counters.compared;
+        let Compared { mirror, version, program, lists, windows, grace_ends, .. } = &counters.compared;
         let same = *mirror == counters.mirror
             && *version == previous.manifest.version
             && *program == env!("CARGO_PKG_VERSION")

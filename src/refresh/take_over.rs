@@ -15,6 +15,7 @@ use super::pull::Fresh;
 use super::{How, Inner, Kept, Report, StageError, guard, lock, steer};
 use crate::fetch::Pulled;
 use crate::index::Slice;
+use crate::index::fate::Loss;
 use crate::index::like::like;
 use crate::index::mirror::{Coverage, Mirror};
 use crate::index::select::Lists;
@@ -129,9 +130,11 @@ impl Inner {
         publishing: &Publishing<'_>,
     ) {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for ((slice, _), list) in &lists.lists {
-            if let Slice::Feed(name) = slice {
-                *counts.entry(name.to_string()).or_default() += list.count() as u64;
+        for (key, list) in &lists.lists {
+            if let Slice::Feed(name) = &key.0 {
+                // What the operator keeps back is not lost at the source.
+                let kept_back = lists.ledgers.get(key).and_then(|ledger| ledger.lost.get(&Loss::NeverPublish));
+                *counts.entry(name.to_string()).or_default() += list.count() as u64 + kept_back.unwrap_or(&0);
             }
         }
         let reasons = if can_hold { holds::of_feeds(&counters.feeds, &counts) } else { holds::Reasons::new() };

@@ -38,7 +38,9 @@ impl Inner {
             wanted.iter().for_each(|wanted| self.add_wanted(&mut matrix, wanted));
             matrix
         };
-        let lists = select::lists(&known.mirror, &self.site.rules, &self.wants(&matrix, now), now.as_second());
+        let never = self.never()?;
+        let wants = self.wants(&matrix, now);
+        let lists = select::lists(&known.mirror, &self.site.rules, &never, &wants, now.as_second());
         let previous = self.own_previous(&counters)?;
         let counts = Counts::of(&lists);
         let mut writer = self.adding(previous.as_ref(), &counters, counts.clone(), now)?;

@@ -6,6 +6,7 @@ use cratos::fetch::wire;
 use cratos::index::fate::{Ledger, Loss};
 use cratos::index::intake::Intake;
 use cratos::index::mirror::{Coverage, Mirror};
+use cratos::index::never::Never;
 use cratos::index::select::{self, ListKey, Wants};
 use cratos::index::{Bounds, Rules, Slice, TYPES, TagFeed, TypeRule};
 use proptest::prelude::*;
@@ -136,7 +137,7 @@ fn alone(events: &[MadeEvent], key: &ListKey) -> u64 {
     let rows = events.iter().flat_map(|event| event.rows.iter().map(move |row| only(event, row)));
     let wants: Wants = BTreeMap::from([(key.clone(), SINCE)]);
     rows.filter(|event| {
-        let found = select::lists(&mirror(std::slice::from_ref(event)), &rules(), &wants, NOW);
+        let found = select::lists(&mirror(std::slice::from_ref(event)), &rules(), &Never::default(), &wants, NOW);
         found.lists[key].count_since(SINCE) > 0
     })
     .count() as u64
@@ -146,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn every_row_is_listed_or_has_one_reason(events in prop::collection::vec(event(), 0..6)) {
-        let found = select::lists(&mirror(&events), &rules(), &wants(), NOW);
+        let found = select::lists(&mirror(&events), &rules(), &Never::default(), &wants(), NOW);
         prop_assert_eq!(found.ledgers.len(), wants().len());
         for (key, Ledger { rows, listed, in_grace, lost }) in &found.ledgers {
             let rule = rules().types.into_iter().find(|rule| rule.data_type.name == key.1).unwrap();
@@ -180,7 +181,9 @@ fn the_first_rule_that_applies_is_the_reason() {
     ];
     let key: ListKey = (Slice::Feed("block".into()), "ipv4");
     let ledger = |events: &[MadeEvent], now| {
-        select::lists(&mirror(events), &rules(), &BTreeMap::from([(key.clone(), SINCE)]), now).ledgers[&key].clone()
+        select::lists(&mirror(events), &rules(), &Never::default(), &BTreeMap::from([(key.clone(), SINCE)]), now)
+            .ledgers[&key]
+            .clone()
     };
     for (event, loss) in cases {
         let lost = BTreeMap::from([(loss, 1)]);
@@ -190,6 +193,7 @@ fn the_first_rule_that_applies_is_the_reason() {
     assert_eq!(ledger(&edited, NOW), Ledger { rows: 1, listed: 1, in_grace: 1, lost: BTreeMap::new() });
     let later = NOW - 30 + GRACE;
     assert_eq!(ledger(&edited, later).lost, BTreeMap::from([(Loss::Unpublished, 1)]), "the grace is over");
-    let found = select::lists(&mirror(&edited), &rules(), &BTreeMap::from([(key.clone(), SINCE)]), NOW);
+    let found =
+        select::lists(&mirror(&edited), &rules(), &Never::default(), &BTreeMap::from([(key.clone(), SINCE)]), NOW);
     assert_eq!(found.grace_ends, Some(later));
 }

@@ -64,9 +64,12 @@ fn plain_digits(text: &str) -> bool {
 }
 
 /// D4: an IPv4 network, masked to its network address.
-pub fn cidr4<'a>(misp_type: &str, value: &'a str) -> Result<Cow<'a, str>, Refusal> {
-    let network = halves(misp_type, value).find_map(read_network);
-    network.map(|network| Cow::Owned(network.to_string())).ok_or(Refusal::NotANetwork)
+pub fn cidr4<'a>(bounds: &Bounds, misp_type: &str, value: &'a str) -> Result<Cow<'a, str>, Refusal> {
+    match halves(misp_type, value).find_map(read_network) {
+        None => Err(Refusal::NotANetwork),
+        Some(network) if network.prefix_len() < bounds.min_prefix => Err(Refusal::BelowMinPrefix),
+        Some(network) => Ok(Cow::Owned(network.to_string())),
+    }
 }
 
 fn read_network(part: &str) -> Option<Ipv4Net> {
@@ -129,7 +132,9 @@ pub fn ipv4ext(bounds: &Bounds, misp_type: &str, value: &str) -> Result<Span, Re
         }
         if let Some(network) = read_network(part) {
             let span = Span { lines: 1 << (32 - network.prefix_len()), first: network.network().into() };
-            if network.prefix_len() < bounds.widest {
+            if network.prefix_len() < bounds.min_prefix {
+                refusal = Refusal::BelowMinPrefix;
+            } else if network.prefix_len() < bounds.widest {
                 refusal = Refusal::TooWide;
             } else if span.lines > bounds.lines {
                 refusal = Refusal::ListFull;
@@ -214,8 +219,8 @@ mod tests {
 
     #[test]
     fn networks_are_masked_and_ipv6_is_written_one_way() {
-        assert_eq!(cidr4("ip-dst", "10.1.2.3/8").as_deref(), Ok("10.0.0.0/8"));
-        assert_eq!(cidr4("ip-dst", "10.1.2.3"), Err(Refusal::NotANetwork));
+        assert_eq!(cidr4(&Bounds::default(), "ip-dst", "10.1.2.3/8").as_deref(), Ok("10.0.0.0/8"));
+        assert_eq!(cidr4(&Bounds::default(), "ip-dst", "10.1.2.3"), Err(Refusal::NotANetwork));
         assert_eq!(ipv4("ip-dst", "10.1.2.3/8"), Err(Refusal::Network));
         assert_eq!(ipv4("ip-dst", "10.1.2.3/32").as_deref(), Ok("10.1.2.3"));
         assert_eq!(ipv6("ip-dst", "[2001:0DB8::2]:443").as_deref(), Ok("2001:db8::2"));
@@ -239,6 +244,11 @@ mod tests {
         assert_eq!(refused(16, "10.0.0.0/15"), Err(Refusal::TooWide));
         assert_eq!(refused(32, "10.0.0.0/31"), Err(Refusal::TooWide));
         assert_eq!(refused(0, "0.0.0.0/0"), Err(Refusal::ListFull));
+        let least = Bounds { min_prefix: 24, ..Bounds::default() };
+        assert_eq!(ipv4ext(&least, "ip-dst", "10.0.0.0/23"), Err(Refusal::BelowMinPrefix));
+        assert_eq!(ipv4ext(&least, "ip-dst", "10.0.0.0/24").map(|span| span.lines()), Ok(256));
+        assert_eq!(cidr4(&least, "ip-dst", "10.0.0.0/23"), Err(Refusal::BelowMinPrefix));
+        assert_eq!(cidr4(&least, "ip-dst", "10.0.0.9/24").as_deref(), Ok("10.0.0.0/24"));
         assert_eq!(refused(13, "10.0.0.0/13").map(|span| span.lines()), Ok(524_288));
     }
 }

@@ -42,6 +42,9 @@ pub enum Refusal {
     /// A network wider than [`Bounds::widest`].
     #[error("network wider than ipv4ext_widest")]
     TooWide,
+    /// A network wider than [`Bounds::min_prefix`].
+    #[error("network wider than min_prefix")]
+    BelowMinPrefix,
     /// The list has [`Bounds::lines`] lines without it.
     #[error("list full")]
     ListFull,
@@ -84,11 +87,13 @@ pub struct Bounds {
     pub widest: u8,
     /// Most lines of a list of expanded networks.
     pub lines: u64,
+    /// Shortest prefix of a network in any list (`min_prefix`).
+    pub min_prefix: u8,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { widest: 16, lines: 1_000_000 }
+        Self { widest: 16, lines: 1_000_000, min_prefix: 0 }
     }
 }
 
@@ -97,6 +102,8 @@ impl Default for Bounds {
 pub enum Normalise {
     /// One value, one line.
     One(for<'a> fn(&str, &'a str) -> Result<Cow<'a, str>, Refusal>),
+    /// One value, one network within bounds.
+    Network(for<'a> fn(&Bounds, &str, &'a str) -> Result<Cow<'a, str>, Refusal>),
     /// One value, one or more addresses in a row.
     Span(fn(&Bounds, &str, &str) -> Result<Span, Refusal>),
 }
@@ -112,6 +119,7 @@ impl Normalise {
     ) -> Result<(), Refusal> {
         match self {
             Normalise::One(normalise) => normalise(misp_type, value).map(|line| out(&line)),
+            Normalise::Network(normalise) => normalise(bounds, misp_type, value).map(|line| out(&line)),
             Normalise::Span(normalise) => normalise(bounds, misp_type, value).map(|span| span.each(out)),
         }
     }

@@ -1,0 +1,122 @@
+//! What is never published of a view, made ready. In: the site's settings, and the warninglists they name. Out: [`Never`].
+//!
+//! The lists are fetched from the view's MISP with every full pull, and whenever one of them is not kept. While they cannot be
+//! fetched the last good ones count.
+//!
+//! Invariants: without every list that is named nothing is published; what another user or MISP gave does not count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Inner, StageError, lock, on_thread};
+use crate::fetch::Source;
+use crate::fetch::warninglists::{self, NamedList};
+use crate::index::never::{Families, Matching, Never, NoList, Warninglist};
+use crate::state::never::{KeptList, KeptLists};
+
+impl Inner {
+    /// What is never published.
+    pub(super) fn never(&self) -> Result<Arc<Never>, StageError> {
+        let mut ready = lock(&self.never);
+        if let Some(never) = &*ready {
+            return Ok(Arc::clone(never));
+        }
+        let settings = &self.site.never;
+        let lists = match settings.warninglists.is_empty() {
+            true => Vec::new(),
+            false => lists(&self.kept_never_lists()?, &settings.warninglists)?,
+        };
+        let never = Arc::new(Never::new(&settings.block, &lists, &settings.allow)?);
+        *ready = Some(Arc::clone(&never));
+        Ok(never)
+    }
+
+    /// Names what decides about the lists beside the mirror: changes if and only if a list can change with it.
+    pub(super) fn decides(&self, never: &Never) -> String {
+        let rules = &self.site.rules;
+        format!("{} {} {}", never.fingerprint(), rules.bounds.min_prefix, rules.unpublish_grace)
+    }
+
+    /// The lists that are kept, if they are of this view's MISP and user.
+    fn kept_never_lists(&self) -> Result<KeptLists, StageError> {
+        let (kept, source) = (self.state.never_lists()?, self.owner());
+        Ok(if kept.source == source { kept } else { KeptLists { source, lists: Vec::new() } })
+    }
+
+    /// Fetches the named lists, for a full pull or if one is not kept. Err: one was never fetched.
+    pub(super) async fn renew_never(self: &Arc<Self>, full: bool, now: Timestamp) -> Result<(), StageError> {
+        let names = &self.site.never.warninglists;
+        let Source::Misp(misp) = &self.site.source else { return Ok(()) };
+        if names.is_empty() {
+            return Ok(());
+        }
+        let inner = Arc::clone(self);
+        let kept = on_thread(move || inner.kept_never_lists()).await?;
+        let missing = names.iter().find(|name| !kept.lists.iter().any(|list| list.name == **name));
+        if !full && missing.is_none() {
+            return Ok(());
+        }
+        let limit = self.site.time_limit;
+        let fetched = tokio::time::timeout(limit, warninglists::named(misp, names)).await;
+        let fetched = match (fetched, missing) {
+            (Ok(Ok(fetched)), _) => fetched,
+            (Ok(Err(cause)), Some(name)) => return Err(StageError::ListNotFetched { name: name.clone(), cause }),
+            (Err(_), Some(_)) => return Err(StageError::TimeLimit(limit.as_secs())),
+            (Ok(Err(error)), None) => {
+                tracing::warn!(view = %self.site.view, %error, "the warninglists of never_publish stay as they were");
+                return Ok(());
+            }
+            (Err(_), None) => {
+                tracing::warn!(view = %self.site.view, "the warninglists of never_publish stay as they were: time limit");
+                return Ok(());
+            }
+        };
+        let inner = Arc::clone(self);
+        on_thread(move || inner.keep_never(kept, fetched, now.as_second())).await
+    }
+
+    /// Takes fetched lists over; one that is gone from the MISP stays as it was, if it is known.
+    fn keep_never(
+        &self,
+        before: KeptLists,
+        mut fetched: BTreeMap<String, NamedList>,
+        now: i64,
+    ) -> Result<(), StageError> {
+        let mut after = KeptLists { source: before.source.clone(), lists: Vec::new() };
+        for name in &self.site.never.warninglists {
+            let old = before.lists.iter().find(|list| list.name == *name);
+            after.lists.push(match (fetched.remove(name), old) {
+                (Some(NamedList { matching, types, values }), _) => {
+                    KeptList { name: name.clone(), matching, types, fetched_at: now, values }
+                }
+                (None, Some(old)) => {
+                    tracing::warn!(view = %self.site.view, list = name, "this warninglist is gone from the MISP; its last entries count");
+                    old.clone()
+                }
+                (None, None) => return Err(StageError::NoWarninglist(name.clone())),
+            });
+        }
+        // What cannot be used must not replace what can.
+        Never::new(&[], &lists(&after, &self.site.never.warninglists)?, &[])?;
+        self.state.keep_never_lists(&after)?;
+        *lock(&self.never) = None;
+        Ok(())
+    }
+}
+
+/// The named lists of those that are kept.
+fn lists(kept: &KeptLists, names: &[String]) -> Result<Vec<Warninglist>, StageError> {
+    let list = |name: &String| {
+        let kept = kept.lists.iter().find(|list| list.name == *name);
+        let kept = kept.ok_or_else(|| StageError::NoListYet(name.clone()))?;
+        let matching = Matching::named(&kept.matching).ok_or_else(|| NoList {
+            list: name.clone(),
+            cause: format!("this program does not know its type {:?}", kept.matching),
+        })?;
+        let families = Families::of_misp_types(kept.types.iter().map(String::as_str));
+        Ok(Warninglist { name: name.clone(), matching, families, values: kept.values.clone() })
+    };
+    names.iter().map(list).collect()
+}
