@@ -82,21 +82,16 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
     let (misp, token_endpoint) = source::misp_url(section);
     let key = source::auth_key(section, shared.dir);
     let (source, endpoint) = source::source(section, shared.dir, misp, key.clone());
-    let time_limit = Duration::from_secs(1)..=Duration::from_secs(86_400);
-    let time_limit = settings::duration(section, "refresh_time_limit", time_limit).unwrap_or(DEFAULT_TIME_LIMIT);
+    let time_limit = time_limit(section);
     let full_refresh = settings::when(section, "full_refresh").unwrap_or(When::Every(DEFAULT_FULL));
     let own = Common::read(section, &Common { publish: Wish::default(), ..shared.common.clone() });
     let period = own.refresh.period().as_secs();
     let cache_control = cache_control(section, period);
-    let grace = i64::try_from(own.unpublish_grace.as_secs()).unwrap_or(i64::MAX);
     let never = NeverPublish::read(section, shared.dir, &shared.common.never, endpoint.is_some());
-    let rules = rules?;
-    let bounds = Bounds { min_prefix: own.min_prefix, ..rules.bounds };
-    let rules = Rules { unpublish_grace: grace, bounds, ..rules };
+    let rules = with_common(rules?, &own);
     let publish = publish(section, &rules, &own.publish, &shared.common.publish);
     let (feeds, undefined_feeds) = feed_names(&rules);
-    let known: Vec<&str> = rules.feeds.iter().map(|feed| &*feed.name).chain([ANY, FORTY_TWO]).collect();
-    guard::check_feeds(section, &own.guard, &shared.common.guard, &known);
+    check_guard(section, &rules, &own, shared);
     let access = SiteSettings {
         enabled,
         allowed: allowed?,
@@ -135,8 +130,24 @@ fn checked(section: &mut Section<'_>, name: &str, shared: &Shared<'_>) -> Option
         key,
         token_endpoint,
     };
-    let notes = note_short_max_stale(&site).into_iter().collect();
-    Some(Checked { site, access, ignored, notes })
+    Some(Checked { notes: note_short_max_stale(&site).into_iter().collect(), site, access, ignored })
+}
+
+fn time_limit(section: &mut Section<'_>) -> Duration {
+    let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+    settings::duration(section, "refresh_time_limit", range).unwrap_or(DEFAULT_TIME_LIMIT)
+}
+
+/// The rules with what `config.yaml` may say of them as well.
+fn with_common(rules: Rules, own: &Common) -> Rules {
+    let bounds = Bounds { min_prefix: own.min_prefix, ..rules.bounds };
+    let unpublish_grace = i64::try_from(own.unpublish_grace.as_secs()).unwrap_or(i64::MAX);
+    Rules { unpublish_grace, bounds, ..rules }
+}
+
+fn check_guard(section: &mut Section<'_>, rules: &Rules, own: &Common, shared: &Shared<'_>) {
+    let known: Vec<&str> = rules.feeds.iter().map(|feed| &*feed.name).chain([ANY, FORTY_TWO]).collect();
+    guard::check_feeds(section, &own.guard, &shared.common.guard, &known);
 }
 
 /// Nobody wants lists that are too old between any two refreshes.

@@ -141,10 +141,9 @@ struct Common {
 impl<'a> Judge<'a> {
     pub(super) fn new(mirror: &'a Mirror, rules: &'a Rules, never: &'a Never, now: i64) -> Self {
         let feeds = |rule: &&TypeRule, kind: &str| counts_for(rule.data_type, &rule.misp_types, kind);
-        let of = |kind: &Box<str>| {
-            Families::of(rules.types.iter().filter(|rule| feeds(rule, kind)).map(|rule| rule.data_type))
-        };
-        let families = mirror.type_names().iter().map(of).collect();
+        let of =
+            |kind: &str| Families::of(rules.types.iter().filter(|rule| feeds(rule, kind)).map(|rule| rule.data_type));
+        let families = mirror.type_names().iter().map(|kind| of(kind)).collect();
         Self { mirror, rules, never, families, tags: TagMatches::new(mirror, rules), now }
     }
 

@@ -85,10 +85,8 @@ impl Inner {
         self.drop_idle(now);
         let matrix = self.matrix();
         let previous = self.previous()?;
-        let same = counters.compared.decides == decides;
-        if let Some(opened) =
-            previous.as_ref().filter(|opened| same && self.is_quiet(opened, &matrix, counters, &publishing))
-        {
+        let quiet = |opened: &&Opened| self.is_quiet(opened, &matrix, counters, &publishing, &decides);
+        if let Some(opened) = previous.as_ref().filter(quiet) {
             let report = quiet_report(mirror, opened);
             counters.owner = self.owner();
             if publishing.fresh {
@@ -170,9 +168,17 @@ impl Inner {
     }
 
     /// Whether no list can differ from the served version: same mirror, same lists, and nothing has aged out.
-    fn is_quiet(&self, previous: &Opened, matrix: &Matrix, counters: &Counters, publishing: &Publishing<'_>) -> bool {
-        let Compared { mirror, version, program, lists, windows, grace_ends, .. } = &counters.compared;
-        let same = *mirror == counters.mirror
+    fn is_quiet(
+        &self,
+        previous: &Opened,
+        matrix: &Matrix,
+        counters: &Counters,
+        publishing: &Publishing<'_>,
+        decides: &str,
+    ) -> bool {
+        let Compared { mirror, version, program, lists, windows, grace_ends, decides: before } = &counters.compared;
+        let same = before == decides
+            && *mirror == counters.mirror
             && *version == previous.manifest.version
             && *program == env!("CARGO_PKG_VERSION")
             && counters.holds.is_empty()

@@ -185,12 +185,14 @@ pub fn folder(misp: &Misp, key: &str, settings: &str) -> Dir {
     dir
 }
 
-/// A site file with that MISP and key. Old versions are not kept unless `settings` says so: some tests make thousands.
+/// A site file with that MISP and key. Unless `settings` says so, old versions are not kept, because some tests make thousands,
+/// and nothing guards against jumps, which many tests make.
 pub fn site(misp: &Misp, key: &str, settings: &str) -> String {
     let keep = if settings.contains("keep:") { "" } else { "keep: {all: 0s, hourly: 0s, daily: 0s}\n" };
+    let guard = if settings.contains("guard:") { "" } else { "guard: off\n" };
     format!(
         "enabled: true\ntag: example\nallowed_ips: [127.0.0.1/32]\ncustom_feeds: {{}}\nmispUrl: {}\n\
-         mispAuthKey: {key}\n{keep}{settings}",
+         mispAuthKey: {key}\n{keep}{guard}{settings}",
         misp.url()
     )
 }

@@ -80,6 +80,11 @@ fn the_default_catches_what_no_device_may_block() {
         ("email-src", "root@localhost"),
     ];
     assert_caught(&never, &rows, true);
+}
+
+#[test]
+fn the_default_lets_everything_else_through_and_says_what_it_is() {
+    let never = never(&["default"], &[]);
     let rows = [
         ("ip-dst", "8.8.8.8"),
         ("ip-dst", "9.0.0.0/8"),
