@@ -19,6 +19,7 @@ mod ages;
 mod formats;
 mod layers;
 mod ledger;
+mod never;
 mod properties;
 mod samples;
 mod tokens;

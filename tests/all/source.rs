@@ -132,6 +132,18 @@ impl Source {
         self.runtime.block_on(self.publisher.expire(moment(self.moment.get()))).unwrap()
     }
 
+    /// Makes lists on demand, as if somebody had asked for them.
+    pub fn make(&self, wanted: Vec<Wanted>) -> Report {
+        self.runtime.block_on(self.publisher.render_wanted(wanted, moment(self.moment.get()))).unwrap()
+    }
+
+    /// Every artifact's bytes, by key.
+    pub fn bodies(&self) -> BTreeMap<String, Vec<u8>> {
+        let (current, manifest) = (self.dir.current(), self.dir.manifest());
+        let read = |path: &str| fs::read(current.join(path)).unwrap();
+        manifest.artifacts.iter().map(|(key, artifact)| (key.clone(), read(&artifact.path))).collect()
+    }
+
     /// Keys of what is held.
     pub fn held(&self) -> Vec<String> {
         self.publisher.holds().into_keys().collect()
