@@ -193,6 +193,8 @@ pub struct Counters {
     pub last_full: Option<i64>,
     /// Hex hash of the mirror file that belongs to the last success.
     pub mirror: String,
+    /// Names what was never published when the served version was last freed of it.
+    pub purged: String,
     /// What the served version was compared with.
     pub compared: Compared,
     /// Lists on demand.

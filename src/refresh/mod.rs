@@ -11,6 +11,7 @@
 //! | `candidate.rs` | whether a version is served or put aside |
 //! | [`steer`] | what somebody decides about versions |
 //! | `never.rs` | what is never published, and the warninglists it names |
+//! | `purge.rs` | what is served, without what must never be published |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
 //! | `lists.rs` | one list → its bodies |
@@ -35,6 +36,7 @@ mod matrix;
 mod never;
 mod publish;
 mod pull;
+mod purge;
 mod served;
 pub mod steer;
 mod take_over;

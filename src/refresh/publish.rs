@@ -20,6 +20,7 @@ use super::matrix::{self, Matrix, Slots};
 use super::{How, Inner, Kept, Report, StageError, lock, steer};
 use crate::index::AGES;
 use crate::index::mirror::Mirror;
+use crate::index::never::Never;
 use crate::index::select::{self, ListKey, Wants};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
@@ -60,8 +61,12 @@ impl Inner {
         let _publishing = lock(&self.publishing);
         let known = self.mirror()?.ok_or(StageError::NoMirror)?;
         let mut counters = self.counters()?;
-        if let Some(opened) = self.own_previous(&counters)?.filter(|_| !self.site.expire_when_stale) {
-            return Ok(Report { holds: counters.holds, ..quiet_report(&known.mirror, &opened) });
+        if !self.site.expire_when_stale {
+            let purged = self.purge(&*self.never()?, &mut counters, now)?;
+            if let Some(opened) = self.own_previous(&counters)? {
+                let report = quiet_report(&known.mirror, &opened).after(purged);
+                return Ok(Report { holds: counters.holds, ..report });
+            }
         }
         let view_holds = counters.holds.iter().filter(|(key, _)| holds::is_of_view(key));
         let view_holds = view_holds.map(|(key, hold)| (key.clone(), hold.clone())).collect();
@@ -69,16 +74,28 @@ impl Inner {
         self.publish(&known, &mut counters, Publishing { reason: "ages", how, fresh: false, now, view_holds })
     }
 
-    /// Makes the lists that can have changed, and a version if they did. The counters are kept.
+    /// Takes out of what is served what must not be published any more, makes the lists that can have changed, and a version if
+    /// they did. The counters are kept.
     pub(super) fn publish(
         &self,
+        kept: &Kept,
+        counters: &mut Counters,
+        publishing: Publishing<'_>,
+    ) -> Result<Report, StageError> {
+        let never = self.never()?;
+        let purged = self.purge(&never, counters, publishing.now)?;
+        Ok(self.publish_lists(kept, &never, counters, publishing)?.after(purged))
+    }
+
+    fn publish_lists(
+        &self,
         Kept { mirror, hash }: &Kept,
+        never: &Never,
         counters: &mut Counters,
         publishing: Publishing<'_>,
     ) -> Result<Report, StageError> {
         let now = publishing.now;
-        let never = self.never()?;
-        let decides = self.decides(&never);
+        let decides = self.decides(never);
         // What is in memory counts: a crash may have left counters that name the mirror before.
         counters.mirror.clone_from(hash);
         let is_own = self.is_own(counters);
@@ -95,7 +112,7 @@ impl Inner {
             self.keep(counters)?;
             return Ok(report);
         }
-        let lists = select::lists(mirror, &self.site.rules, &never, &self.wants(&matrix, now), now.as_second());
+        let lists = select::lists(mirror, &self.site.rules, never, &self.wants(&matrix, now), now.as_second());
         let own = previous.as_ref().filter(|_| is_own);
         let held_before = counters.holds.clone();
         self.decide_holds(&lists, own.is_some(), counters, &publishing);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
-use super::{Inner, Publisher, RefreshError, Report, StageError, guard, holds, lock, on_thread};
+use super::{Inner, Publisher, RefreshError, Report, StageError, guard, holds, lock, on_thread, purge};
 use crate::config::{Config, Site};
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{self, Change, Manifest, Opened};
@@ -180,11 +180,20 @@ impl Inner {
         let mut header = self.header(counters, reason, Counts::of_version(&from.manifest), now)?;
         header.mirror.clone_from(&from.manifest.mirror);
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
+        // It may have been made under other settings.
+        let bodies = purge::without(from, &*self.never()?);
+        let mut content = from.manifest.clone();
         for (key, artifact) in &from.manifest.artifacts {
-            writer.adopt(key, from, artifact)?;
+            match bodies.get(key) {
+                Some(body) => writer.add(body, false)?,
+                None => writer.adopt(key, from, artifact)?,
+            }
+        }
+        for (key, artifact) in &mut content.artifacts {
+            artifact.entries = bodies.get(key).map_or(artifact.entries, |body| body.body.entries);
         }
         if let Some(previous) = &previous {
-            for (list, change) in changes(&previous.manifest, &from.manifest) {
+            for (list, change) in changes(&previous.manifest, &content) {
                 writer.note_change(&list, change);
             }
         }
