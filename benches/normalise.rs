@@ -29,7 +29,9 @@ fn main() {
         let timed = hostile.iter().map(|(name, value)| (slowest(&normalise, value), name));
         let (worst, name) = timed.max().unwrap_or((Duration::ZERO, &""));
         let families = Families::of([data_type]);
-        let ask = |value: &str| drop(black_box(never.caught(families, black_box(value))));
+        let ask = |value: &str| {
+            black_box(never.caught(families, black_box(value)));
+        };
         let asked = per_value(&ask, &values);
         let timed = hostile.iter().map(|(name, value)| (slowest(&ask, value), name));
         let (worst_asked, name_asked) = timed.max().unwrap_or((Duration::ZERO, &""));

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`mod@file`] | YAML → a tree in which every value knows its line |
 //! | [`check`] | trees → the settings of each stage; names looked up; all mistakes |
-//! | [`never`] | what is never published |
+//! | [`mod@never`] | what is never published |
 //! | [`section`] | a tree → values of the wanted shape, and mistakes |
 //! | [`guard`] | how much a list may change at once |
 //! | [`serving`] | what `config.yaml` says about making tokens and the access log |

@@ -8,7 +8,7 @@
 //! | [`mirror`] | all that is known of a view |
 //! | [`intake`] | fills a mirror from a pull |
 //! | [`encoding`] | the file form of a mirror |
-//! | [`never`] | what must never be published |
+//! | [`mod@never`] | what must never be published |
 //! | [`select`] | which attribute is in which feed |
 //! | [`fate`] | what becomes of every row, counted |
 //! | [`like`] | how tag names are compared |
