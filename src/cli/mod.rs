@@ -12,7 +12,7 @@
 //! | [`check`] | `check`: every mistake of the configuration, or what it means |
 //! | [`online`] | `check --online`: what each MISP says |
 //! | [`token`] | `token issue`, `inspect`, `hash` |
-//! | [`versions`] | `versions list` |
+//! | [`versions`] | `versions list`, `show`, `diff`, `history`, `verify`, `export` |
 //! | [`init`] | `init`: a first configuration |
 //! | [`init_misp`] | `init --misp`: with a site that reads a MISP |
 //! | [`demo`] | `demo`: all of it with made-up events |
@@ -103,7 +103,7 @@ pub enum Command {
     /// Make tokens, look into them, revoke them.
     #[command(subcommand)]
     Token(token::Action),
-    /// Look at published versions.
+    /// Look at published versions, compare them, check and restore their files.
     #[command(subcommand)]
     Versions(versions::Action),
     /// Write a first configuration. Files that exist are left as they are.

@@ -18,7 +18,8 @@ use crate::config::{Config, ConfigErrors, Site, SiteState};
 use crate::fetch::Source;
 use crate::orders::{self, Order, Outcome};
 use crate::refresh::{How, NOT_IN_FEED, Publisher, RefreshError, Report};
-use crate::snapshot::manifest::Losses;
+use crate::snapshot::manifest::{Change, Losses};
+use crate::state::Lock;
 use crate::view::ViewId;
 
 /// How long an order may lie before the running program takes it: it looks every second.
@@ -68,13 +69,8 @@ pub(crate) fn shown(view: &ViewId) -> String {
 /// Refreshes views one after the other; `good`: nothing had to be left out.
 pub(crate) fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> Result<(), Failure> {
     let lock = super::lock(config)?;
-    let runtime = super::runtime()?;
     for site in views {
-        let result = match &lock {
-            Some(_) => runtime.block_on(refresh(config, site, how)).map_err(|error| super::chain(&error)),
-            None => ask(config, site, how),
-        };
-        match result {
+        match one(config, site, how, lock.as_ref())? {
             Ok(report) => super::say(&render(&site.view, &report))?,
             Err(error) => {
                 good = false;
@@ -83,6 +79,19 @@ pub(crate) fn all(config: &Config, views: &[Site], how: How, mut good: bool) -> 
         }
     }
     if good { Ok(()) } else { Err(Failure::Said) }
+}
+
+/// Refreshes one view: here, or without the lock by the cratos that has it.
+pub(crate) fn one(
+    config: &Config,
+    site: &Site,
+    how: How,
+    lock: Option<&Lock>,
+) -> Result<Result<Report, String>, Failure> {
+    Ok(match lock {
+        Some(_) => super::runtime()?.block_on(refresh(config, site, how)).map_err(|error| super::chain(&error)),
+        None => ask(config, site, how),
+    })
 }
 
 /// Asks the running program and waits.
@@ -164,15 +173,13 @@ fn progress_bar(site: &str, template: &str) -> ProgressBar {
         .with_prefix(site.to_owned())
 }
 
-/// What is said about a view that was refreshed.
-fn render(view: &ViewId, report: &Report) -> String {
-    let (name, site) = (shown(view), view.site());
-    let mut rows = Vec::new();
-    let mut total = [0; 4];
-    let lists: BTreeSet<&String> = report.changes.keys().chain(report.losses.keys()).collect();
-    for list in lists {
-        let change = report.changes.get(list).copied().unwrap_or_default();
-        let losses = report.losses.get(list).cloned().unwrap_or_default();
+/// Every list that has entries, changed, or could have had entries.
+pub(crate) fn lists(changes: &BTreeMap<String, Change>, losses: &BTreeMap<String, Losses>) -> String {
+    let (mut rows, mut total) = (Vec::new(), [0; 4]);
+    let names: BTreeSet<&String> = changes.keys().chain(losses.keys()).collect();
+    for list in names {
+        let change = changes.get(list).copied().unwrap_or_default();
+        let losses = losses.get(list).cloned().unwrap_or_default();
         let figures = [change.entries, change.added, change.removed, in_feed(&losses)];
         if figures == [0; 4] {
             continue;
@@ -183,7 +190,13 @@ fn render(view: &ViewId, report: &Report) -> String {
     }
     rows.push(row("total", "", total, String::new()));
     let header = ["feed", "type", "entries", "added", "removed", "attributes", "kept out"];
-    let table = super::table(header, &[2, 3, 4, 5], rows);
+    super::table(header, &[2, 3, 4, 5], rows)
+}
+
+/// What is said about a view that was refreshed.
+fn render(view: &ViewId, report: &Report) -> String {
+    let (name, site) = (shown(view), view.site());
+    let table = lists(&report.changes, &report.losses);
     let mut text = format!("{table}\n{name}: {}", figures(report));
     for (key, hold) in &report.holds {
         let since = Timestamp::from_second(hold.since).map(|since| since.to_string()).unwrap_or_default();
@@ -246,7 +259,6 @@ fn refused(refusals: &BTreeMap<String, BTreeMap<String, u64>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::manifest::Change;
 
     #[test]
     fn the_table_leaves_empty_lists_out_and_ends_with_the_total() {

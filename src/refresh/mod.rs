@@ -21,6 +21,7 @@
 //! | [`contact`] | questions beside a refresh: version, statistics, warninglists |
 //! | `error.rs` | why a refresh failed |
 //! | `matrix.rs` | which lists, in which ages and formats |
+//! | [`repair`] | lists made once more, as they were |
 //!
 //! Order: pull (nothing is locked, it may take minutes) → holds → mirror kept → lists → version → counters. A crash between
 //! any two is made good by the next refresh, because every list is compared with the version that is served.
@@ -37,6 +38,7 @@ mod never;
 mod publish;
 mod pull;
 mod purge;
+pub mod repair;
 mod served;
 pub mod steer;
 mod take_over;
@@ -288,12 +290,17 @@ pub fn remove(feeds_dir: &Path, state_dir: &Path, view: &ViewId) -> Result<(), S
     Ok(ViewState::open(state_dir, view)?.remove()?)
 }
 
+/// Names whose view of which server a site is.
+fn owner_of(site: &Site) -> String {
+    let identity = site.source.identity(site.user.as_deref());
+    let digest = ring::digest::digest(&ring::digest::SHA256, identity.as_bytes());
+    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Inner {
     /// Names whose view of which server this is.
     fn owner(&self) -> String {
-        let identity = self.site.source.identity(self.site.user.as_deref());
-        let digest = ring::digest::digest(&ring::digest::SHA256, identity.as_bytes());
-        digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        owner_of(&self.site)
     }
 
     /// A key that has become somebody else's gives nothing to a view.

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Inner, StageError, lock, on_thread};
+use super::{Inner, StageError, lock, on_thread, owner_of};
+use crate::config::Site;
 use crate::fetch::Source;
 use crate::fetch::warninglists::{self, NamedList};
 use crate::index::never::{Families, Matching, Never, NoList, Warninglist};
+use crate::state::ViewState;
 use crate::state::never::{KeptList, KeptLists};
 
 impl Inner {
@@ -23,12 +25,7 @@ impl Inner {
         if let Some(never) = &*ready {
             return Ok(Arc::clone(never));
         }
-        let settings = &self.site.never;
-        let lists = match settings.warninglists.is_empty() {
-            true => Vec::new(),
-            false => lists(&self.kept_never_lists()?, &settings.warninglists)?,
-        };
-        let never = Arc::new(Never::new(&settings.block, &lists, &settings.allow)?);
+        let never = Arc::new(of_site(&self.site, &self.state)?);
         *ready = Some(Arc::clone(&never));
         Ok(never)
     }
@@ -39,12 +36,6 @@ impl Inner {
         format!("{} {} {}", never.fingerprint(), rules.bounds.min_prefix, rules.unpublish_grace)
     }
 
-    /// The lists that are kept, if they are of this view's MISP and user.
-    fn kept_never_lists(&self) -> Result<KeptLists, StageError> {
-        let (kept, source) = (self.state.never_lists()?, self.owner());
-        Ok(if kept.source == source { kept } else { KeptLists { source, lists: Vec::new() } })
-    }
-
     /// Fetches the named lists, for a full pull or if one is not kept. Err: one was never fetched.
     pub(super) async fn renew_never(self: &Arc<Self>, full: bool, now: Timestamp) -> Result<(), StageError> {
         let names = &self.site.never.warninglists;
@@ -53,7 +44,7 @@ impl Inner {
             return Ok(());
         }
         let inner = Arc::clone(self);
-        let kept = on_thread(move || inner.kept_never_lists()).await?;
+        let kept = on_thread(move || kept_lists(&inner.site, &inner.state)).await?;
         let missing = names.iter().find(|name| !kept.lists.iter().any(|list| list.name == **name));
         if !full && missing.is_none() {
             return Ok(());
@@ -104,6 +95,22 @@ impl Inner {
         *lock(&self.never) = None;
         Ok(())
     }
+}
+
+/// What is never published of a site's view, by what is kept of the lists that it names.
+pub(super) fn of_site(site: &Site, state: &ViewState) -> Result<Never, StageError> {
+    let settings = &site.never;
+    let lists = match settings.warninglists.is_empty() {
+        true => Vec::new(),
+        false => lists(&kept_lists(site, state)?, &settings.warninglists)?,
+    };
+    Ok(Never::new(&settings.block, &lists, &settings.allow)?)
+}
+
+/// The lists that are kept, if they are of this view's MISP and user.
+fn kept_lists(site: &Site, state: &ViewState) -> Result<KeptLists, StageError> {
+    let (kept, source) = (state.never_lists()?, owner_of(site));
+    Ok(if kept.source == source { kept } else { KeptLists { source, lists: Vec::new() } })
 }
 
 /// The named lists of those that are kept.

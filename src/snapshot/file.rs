@@ -4,9 +4,9 @@
 //! it; a link that the file system refuses (EMLINK, EXDEV, EPERM) becomes a copy with the same time.
 #![allow(clippy::disallowed_methods, reason = "one of the files that write below feeds_dir")]
 
-use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
+use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -39,7 +39,7 @@ pub fn write(dir: &Path, path: &str, body: &[u8], changed_at: i64) -> Result<Opt
 }
 
 /// No name, no time: the same bytes for the same body.
-fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut out = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(6));
     out.write_all(body)?;
     out.finish()
@@ -76,7 +76,7 @@ pub fn link(from: &Path, to: &Path) -> Result<(), SnapshotError> {
 }
 
 /// The fallback of [`link`]: same bytes, same mode, same time.
-fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
     let attempt = || -> io::Result<()> {
         let modified = fs::metadata(from)?.modified()?;
         fs::copy(from, to)?;
@@ -85,6 +85,73 @@ fn copy(from: &Path, to: &Path) -> Result<(), SnapshotError> {
         file.sync_all()
     };
     attempt().map_err(|cause| SnapshotError::io(to, cause))
+}
+
+/// Puts a file with these bytes in the place of `path`, whatever is there. It belongs to whom its folder belongs to.
+pub fn replace(path: &Path, bytes: &[u8], changed_at: i64) -> Result<(), SnapshotError> {
+    replace_with(path, |aside| {
+        write_one(aside, bytes, changed_at)?;
+        give_to_owner_of_folder(aside)
+    })
+}
+
+/// Puts a link to `from` in the place of `path`.
+pub fn replace_by_link(from: &Path, path: &Path) -> Result<(), SnapshotError> {
+    replace_with(path, |aside| rustix::fs::link(from, aside).map_err(|cause| SnapshotError::io(aside, cause.into())))
+}
+
+fn replace_with(path: &Path, make: impl FnOnce(&Path) -> Result<(), SnapshotError>) -> Result<(), SnapshotError> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(SnapshotError::io(path, io::ErrorKind::InvalidInput.into()));
+    };
+    create_dir(folder)?;
+    let aside = folder.join(format!(".heal-{}-{}", std::process::id(), name.to_string_lossy()));
+    // Left over by a process of the same number.
+    let _ = fs::remove_file(&aside);
+    let put = || {
+        make(&aside)?;
+        fs::rename(&aside, path).map_err(|cause| SnapshotError::io(path, cause))?;
+        sync_dir(folder)
+    };
+    put().inspect_err(|_| {
+        // Err: it was not made.
+        let _ = fs::remove_file(&aside);
+    })
+}
+
+/// Whoever repairs: what serves must be able to read it.
+fn give_to_owner_of_folder(path: &Path) -> Result<(), SnapshotError> {
+    let give = || -> io::Result<()> {
+        let is = fs::metadata(path)?;
+        let Some(folder) = path.parent() else { return Ok(()) };
+        let wanted = fs::metadata(folder)?;
+        if (is.uid(), is.gid()) == (wanted.uid(), wanted.gid()) {
+            return Ok(());
+        }
+        std::os::unix::fs::chown(path, Some(wanted.uid()), Some(wanted.gid()))
+    };
+    give().map_err(|cause| SnapshotError::io(path, cause))
+}
+
+/// Sets the permission bits; those that a folder has beside them (a group that is passed on) stay.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), SnapshotError> {
+    let set = || -> io::Result<()> {
+        let beside = fs::symlink_metadata(path)?.permissions().mode() & 0o2000;
+        fs::set_permissions(path, Permissions::from_mode(mode | beside))
+    };
+    set().map_err(|cause| SnapshotError::io(path, cause))
+}
+
+/// Takes a file that is known to be wrong out of service. Nothing there: nothing to do.
+pub fn put_aside(path: &Path) -> Result<(), SnapshotError> {
+    let Some(name) = path.file_name() else { return Ok(()) };
+    let aside = path.with_file_name(format!("{}{}", layout::DAMAGED, name.to_string_lossy()));
+    match fs::rename(path, aside) {
+        Err(cause) if !matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(SnapshotError::io(path, cause))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Syncs every folder below `dir`, then `dir` itself: what they list is on disk afterwards.
@@ -117,8 +184,28 @@ mod tests {
         for name in ["c.txt", "d.txt"] {
             let meta = fs::metadata(dir.path().join(name)).unwrap();
             assert_eq!(meta.modified().unwrap(), time(1_700_000_000));
-            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o777, 0o640);
+            assert_eq!(meta.permissions().mode() & 0o777, 0o640);
         }
+    }
+
+    #[test]
+    fn a_replaced_file_leaves_its_other_names_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        write_one(&path("a"), b"wrong", 1).unwrap();
+        link(&path("a"), &path("b")).unwrap();
+        replace(&path("a"), b"right", 1_700_000_000).unwrap();
+        let read = |name: &str| fs::read(path(name)).unwrap();
+        assert_eq!((read("a"), read("b")), (b"right".to_vec(), b"wrong".to_vec()));
+        assert_eq!(fs::metadata(path("a")).unwrap().modified().unwrap(), time(1_700_000_000));
+        replace_by_link(&path("a"), &path("b")).unwrap();
+        assert_eq!(fs::metadata(path("b")).unwrap().ino(), fs::metadata(path("a")).unwrap().ino());
+        replace_by_link(&path("nowhere"), &path("b")).unwrap_err();
+        put_aside(&path("b")).unwrap();
+        put_aside(&path("b")).unwrap();
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".damaged-b", "a"]);
     }
 
     #[test]

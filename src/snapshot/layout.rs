@@ -19,8 +19,11 @@
 //!
 //! Age and extension part at the first dot: no age has one, no two formats share an extension, none ends with `gz`; so no two
 //! files share a name. Files that did not change are hard links to those of the version before. Modes: folders 0750, files 0640.
+//!
+//! A file that `versions verify` found to be wrong and could not restore is put aside in its folder as `.damaged-1w.txt`: what
+//! is known to be wrong is neither served nor linked into a new version.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The link that names the served version.
 pub const CURRENT: &str = "current";
@@ -34,6 +37,14 @@ pub const CANDIDATE: &str = ".candidate-";
 /// The folder of a view.
 pub fn view_dir(feeds_dir: &Path, site: &str, view: &str) -> PathBuf {
     feeds_dir.join(site).join(view)
+}
+
+/// Start of the name of a file that is known to be wrong and was put aside.
+pub const DAMAGED: &str = ".damaged-";
+
+/// The folder of a version.
+pub fn version_dir(view_dir: &Path, number: u64) -> PathBuf {
+    view_dir.join(VERSIONS).join(version_name(number))
 }
 
 /// A version's folder name.
@@ -75,6 +86,39 @@ pub fn list_of(key: &str) -> &str {
     list.strip_prefix("feed/").unwrap_or(list)
 }
 
+/// The feed or organisation, data type, age and extension that a key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// Whether it is an organisation's.
+    pub organisation: bool,
+    /// Name of the feed, or UUID of the organisation.
+    pub of: &'a str,
+    /// Data type.
+    pub data_type: &'a str,
+    /// Age.
+    pub age: &'a str,
+    /// Extension, which names the format.
+    pub extension: &'a str,
+}
+
+/// What a key names; `None`: it is no list of a feed or organisation.
+pub fn named(key: &str) -> Option<Named<'_>> {
+    let mut parts = key.split('/');
+    let (kind, of, data_type, file) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (age, extension) = file.split_once('.')?;
+    let organisation = match kind {
+        "feed" => false,
+        "org" => true,
+        _ => return None,
+    };
+    parts.next().is_none().then_some(Named { organisation, of, data_type, age, extension })
+}
+
+/// Whether a path that a manifest names stays inside its version.
+pub fn is_inside(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 /// Path of the empty form.
 pub fn empty_path(data_type: &str, extension: &str) -> String {
     format!("empty/{data_type}.{extension}")
@@ -95,6 +139,24 @@ mod tests {
         assert_eq!((list_of(&organisation), list_of(&feed_key("a", "ipv4", "1w", "txt"))), ("org/a/ipv4", "a/ipv4"));
         assert_eq!(warninglist_of(&warninglist_key(1000, "xml")), Some(1000));
         assert_eq!((warninglist_of(&organisation), warninglist_of("warninglist/x.txt")), (None, None));
+    }
+
+    #[test]
+    fn keys_read_back() {
+        let parts = |organisation, of, extension| Named { organisation, of, data_type: "ipv4", age: "1w", extension };
+        assert_eq!(named(&organisation_key("a", "ipv4", "1w", "txt")), Some(parts(true, "a", "txt")));
+        assert_eq!(named(&feed_key("b", "ipv4", "1w", "cisco.txt")), Some(parts(false, "b", "cisco.txt")));
+        for other in [&*warninglist_key(5, "txt"), &empty_path("ipv4", "txt"), "feed/a/b/c/1w.txt", "feed/a/b/1w", ""] {
+            assert_eq!(named(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn paths_that_leave_the_version_are_known() {
+        assert!(is_inside("feed/block/ipv4/1w.txt"));
+        for bad in ["", "/etc/passwd", "../a", "feed/../../a", "./a"] {
+            assert!(!is_inside(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -181,10 +181,26 @@ pub fn open_number(view_dir: &Path, number: u64) -> Result<Opened, SnapshotError
 
 /// Opens a version by its folder.
 pub fn open(dir: &Path) -> Result<Opened, SnapshotError> {
+    let lease = lease(dir)?;
+    Ok(Opened { manifest: read(dir)?, dir: dir.to_owned(), _lease: lease })
+}
+
+/// Opens a version that was listed before; `None`: it has been pruned meanwhile, or is about to be.
+pub fn open_listed(dir: &Path) -> Result<Option<Opened>, SnapshotError> {
+    match open(dir) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(SnapshotError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+        Err(_) if !dir.exists() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Keeps a version from being pruned while it lives.
+pub fn lease(dir: &Path) -> Result<File, SnapshotError> {
     let lease = File::open(dir).map_err(|cause| SnapshotError::io(dir, cause))?;
     rustix::fs::flock(&lease, rustix::fs::FlockOperation::NonBlockingLockShared)
         .map_err(|cause| SnapshotError::io(dir, cause.into()))?;
-    Ok(Opened { manifest: read(dir)?, dir: dir.to_owned(), _lease: lease })
+    Ok(lease)
 }
 
 /// Reads a version's manifest.

@@ -8,14 +8,26 @@
 //! | [`mod@write`] | build aside, sync, rename, move `current` |
 //! | [`mod@file`] | one file: written or linked, with mode, time and compressed sibling |
 //! | [`prune`] | retention by time and size; left-overs |
+//! | [`compare`] | two versions → what came and went |
+//! | [`history`] | in which versions a value entered a list and left it |
+//! | [`export`] | a copy of a version elsewhere |
+//! | [`expected`] | what the files of a version should be, and how one can be wrong |
+//! | [`verify`] | is every file what its manifest says |
+//! | [`heal`] | files that are not are put right |
 //!
-//! Invariants: a version never changes once it has its name; `current` moves in one rename; nothing that fails half-way is
-//! visible.
+//! Invariants: a version never changes once it has its name, but for files that are made again what its manifest says;
+//! `current` moves in one rename; nothing that fails half-way is visible.
 
+pub mod compare;
+pub mod expected;
+pub mod export;
 pub mod file;
+pub mod heal;
+pub mod history;
 pub mod layout;
 pub mod manifest;
 pub mod prune;
+pub mod verify;
 pub mod write;
 
 use std::io;
@@ -46,8 +58,6 @@ pub struct VersionInfo {
     pub manifest: manifest::Manifest,
     /// Bytes that only this version holds.
     pub disk: u64,
-    /// Whether it is served.
-    pub current: bool,
 }
 
 /// Why a version could not be written or read. What is served stays.
@@ -75,10 +85,26 @@ pub enum SnapshotError {
         /// What the parser says.
         cause: String,
     },
+    /// A body that its format cannot read back.
+    #[error("{path}: no list of its format")]
+    NoList {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl SnapshotError {
     pub(crate) fn io(path: &Path, cause: io::Error) -> Self {
         Self::Io { path: path.display().to_string(), cause }
+    }
+
+    /// What is wrong, without the path.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Io { cause, .. } => cause.to_string(),
+            Self::Manifest { cause, .. } => cause.clone(),
+            Self::Damaged { .. } => "damaged".to_owned(),
+            Self::NoList { .. } => "no list of its format".to_owned(),
+        }
     }
 }

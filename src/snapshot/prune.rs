@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use super::layout::version_dir;
 use super::{Keep, SnapshotError, VersionInfo, layout, manifest};
 
 /// Removes candidates that nobody finishes any more.
@@ -57,30 +58,27 @@ pub fn numbers(view_dir: &Path) -> Result<Vec<u64>, SnapshotError> {
     Ok(numbers)
 }
 
-fn version_dir(view_dir: &Path, number: u64) -> PathBuf {
-    view_dir.join(layout::VERSIONS).join(layout::version_name(number))
-}
-
 /// The number `current` points to.
 pub fn current(view_dir: &Path) -> Option<u64> {
     let target = fs::read_link(view_dir.join(layout::CURRENT)).ok()?;
     layout::version_number(&target.file_name()?.to_string_lossy())
 }
 
-/// Every version with its manifest, oldest first; one whose manifest cannot be read is left out with a warning.
-pub fn versions(view_dir: &Path) -> Result<Vec<VersionInfo>, SnapshotError> {
-    let current = current(view_dir);
-    let mut out = Vec::new();
+/// Shows every version with its manifest, oldest first and one at a time: all manifests together would fill the memory. One
+/// whose manifest cannot be read is left out with a warning.
+pub fn versions(view_dir: &Path, mut each: impl FnMut(VersionInfo)) -> Result<(), SnapshotError> {
     for number in numbers(view_dir)? {
         let dir = version_dir(view_dir, number);
         match manifest::read(&dir) {
             Ok(manifest) => {
-                out.push(VersionInfo { number, manifest, disk: own_bytes(&dir)?, current: current == Some(number) });
+                each(VersionInfo { number, manifest, disk: own_bytes(&dir)? });
             }
+            // Pruned meanwhile.
+            Err(_) if !dir.exists() => {}
             Err(error) => tracing::warn!(%error, "version without a readable manifest"),
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Bytes of the files that have all their names inside `dir`.

@@ -240,18 +240,22 @@ impl<'a> Writer<'a> {
         Ok(Outcome { version: Some(self.header.version), changes: self.changes })
     }
 
-    /// Links every file of the version before that is wanted and not there yet.
+    /// Links every file of the version before that is wanted and not there yet. One that is lost there cannot be handed on: its
+    /// list is answered 503 until it is made anew, which is no reason to publish nothing.
     fn link_unchanged(&self) -> Result<(), SnapshotError> {
         let Some(previous) = self.previous else { return Ok(()) };
         for (key, artifact) in self.artifacts.iter().filter(|(key, artifact)| **key == artifact.path) {
-            let to = self.candidate.join(key);
-            if to.exists() {
+            if self.candidate.join(key).exists() {
                 continue;
             }
-            file::link(&previous.dir.join(key), &to)?;
-            if artifact.gzip_bytes.is_some() {
-                let gzip = layout::gzip_path(key);
-                file::link(&previous.dir.join(&gzip), &self.candidate.join(&gzip))?;
+            let gzip = artifact.gzip_bytes.map(|_| layout::gzip_path(key));
+            for path in [Some(key), gzip.as_ref()].into_iter().flatten() {
+                let from = previous.dir.join(path);
+                if from.exists() {
+                    file::link(&from, &self.candidate.join(path))?;
+                } else {
+                    tracing::warn!(file = %from.display(), "lost, and so not in the new version either");
+                }
             }
         }
         Ok(())

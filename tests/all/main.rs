@@ -36,6 +36,7 @@ mod outage;
 mod pulls;
 mod source;
 mod stale;
+mod versions;
 
 mod access;
 mod access_log;

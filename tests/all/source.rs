@@ -24,6 +24,8 @@ pub use crate::dir::BLOCK;
 pub const HUNT: &str = "example:incident-classification=hunt";
 /// The tag that takes a row out of everything.
 pub const FALSE_POSITIVE: &str = "example:incident-classification=false-positive";
+/// For [`Source::new`]: versions are kept as by default.
+pub const KEEP: &str = "keep: {all: 1d, hourly: 7d, daily: 90d}\n";
 /// What most tests publish: one feed of published events, one of all; ages that time empties, and one that it does not.
 pub const PUBLISH: &str =
     "publish:\n  feeds: [block, hunt]\n  types: [ipv4, domain]\n  ages: [1h, 1d, 10y]\n  formats: [txt]\n";
