@@ -315,6 +315,11 @@ fn all_sites(shared: &Shared<'_>, notes: &mut Vec<String>) -> Sites {
         match one_site(&name, &path, shared) {
             Ok((checked, text)) => {
                 ignored.extend(checked.ignored);
+                if checked.site.endpoint.is_none() && !shared.common.never.warninglists.is_empty() {
+                    let text =
+                        "it reads a feed, so the warninglists of never_publish in config.yaml do not count there";
+                    notes.push(format!("{SITES_DIR}/{name}.yaml: {text}"));
+                }
                 notes.extend(checked.notes);
                 sites.access.insert(name.clone(), SiteAccess::Good(Box::new(checked.access)));
                 sites.texts.insert(name.clone(), text);

@@ -1,6 +1,5 @@
 //! What must never get out: put through real refreshes. `traps` are the values, `settings` what an operator writes, `served`
-//! what was published before they wrote it,
-//! `warninglists` what a MISP is asked for.
+//! what was published before they wrote it, `warninglists` what a MISP is asked for.
 
 mod served;
 mod settings;

@@ -76,6 +76,9 @@ fn what_config_yaml_says_counts_at_every_site_and_sites_add_to_it() {
     assert_eq!(published[ADDRESSES].iter().collect::<Vec<_>>(), ["192.0.2.9", "5.6.8.8"]);
     let said = dir.run(&["check"]).good().out;
     assert!(said.contains("Never published: default, 1 entry"), "{said}");
+    dir.write("config/config.yaml", &format!("{file}never_publish: [warninglist: Top]\n"));
+    let noted = dir.run(&["check"]).good().out;
+    assert!(noted.contains("it reads a feed, so the warninglists"), "{noted}");
     assert!(
         said.contains(&format!("Never published at {SITE}: default, 3 entries (always_publish: 1 entry)")),
         "{said}"
