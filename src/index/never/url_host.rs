@@ -14,8 +14,8 @@ use crate::index::normalise::{addresses, hosts};
 
 /// Schemes whose `//` may be missing.
 const SPECIAL: [&str; 5] = ["http", "https", "ftp", "ws", "wss"];
-/// Longest authority that is taken from the text: user name, host and port.
-const MAX_AUTHORITY: usize = 4096;
+/// Bytes of host and port. No longer one is a host that a client connects to, and reading it costs the square of its length.
+const MAX_HOST: usize = 2048;
 
 /// A host, in the form in which it is compared.
 #[derive(Debug, PartialEq)]
@@ -31,7 +31,11 @@ pub(super) fn read(value: &str) -> Option<(UrlHost, bool)> {
         Some((scheme, rest)) if is_special(scheme) || is_authority(rest) => format!("http:{rest}"),
         _ => format!("http://{value}"),
     };
-    let Ok(url) = Url::parse(&text) else { return by_hand(&text) };
+    let (host, path) = authority(&text);
+    if host.len() > MAX_HOST {
+        return None;
+    }
+    let Ok(url) = Url::parse(&text) else { return by_hand(host, path) };
     let bare = url.path() == "/" && url.query().is_none_or(str::is_empty);
     let host = match url.host()? {
         Host::Ipv4(address) => UrlHost::Address(IpNet::from(std::net::IpAddr::V4(address))),
@@ -58,15 +62,15 @@ fn is_special(scheme: &str) -> bool {
     SPECIAL.iter().any(|known| known.eq_ignore_ascii_case(scheme))
 }
 
-/// Of `http:` and a text that is no URL: what stands where the host should be.
-fn by_hand(text: &str) -> Option<(UrlHost, bool)> {
-    let rest = text.trim_start_matches("http:").trim_start_matches(['/', '\\']);
-    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    if authority.len() > MAX_AUTHORITY {
-        return None;
-    }
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+/// Of `http:` and what follows it: host and port, and what stands behind them.
+fn authority(text: &str) -> (&str, &str) {
+    let rest = text.strip_prefix("http:").unwrap_or(text).trim_start_matches(['/', '\\']);
+    let (authority, path) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    (authority.rsplit_once('@').map_or(authority, |(_, host)| host), path)
+}
+
+/// Of a text that is no URL: what stands where the host should be.
+fn by_hand(host: &str, path: &str) -> Option<(UrlHost, bool)> {
     let host = percent_encoding::percent_decode_str(host).decode_utf8_lossy();
     let bare = matches!(path, "" | "/" | "\\");
     if let Some(network) = addresses::any(&host) {
@@ -117,5 +121,9 @@ mod tests {
             assert_eq!(read(value), Some((host, bare)), "{value}");
         }
         assert_eq!(read(""), None);
+        let long = format!("http://{}corp.example/", "é.".repeat(MAX_HOST));
+        assert_eq!(read(&long), None, "no name is as long");
+        let user = format!("http://{}@corp.example/", "é.".repeat(MAX_HOST));
+        assert_eq!(read(&user), Some((UrlHost::Name("corp.example".into()), true)));
     }
 }
