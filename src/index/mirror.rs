@@ -156,6 +156,12 @@ impl Mirror {
         self.events.len() as u64
     }
 
+    /// Whether an attribute is known.
+    pub fn has(&self, event: &Uuid, attribute: &Uuid) -> bool {
+        let event = self.events.get(event);
+        event.is_some_and(|event| event.rows.binary_search_by_key(attribute, |row| row.uuid).is_ok())
+    }
+
     /// Attributes that could not be read.
     pub fn malformed(&self) -> u64 {
         self.events.values().map(|event| event.malformed).sum()

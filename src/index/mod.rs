@@ -13,6 +13,8 @@
 //! | [`fate`] | what becomes of every row, counted |
 //! | [`like`] | how tag names are compared |
 //! | [`collect`] | the lists of one data type, made from the values select hands over |
+//! | [`trace`] | what a mirror knows of one value, and its fate in every list |
+//! | [`near`] | what is like a value that a mirror does not know |
 //!
 //! Invariants: pure; no clock, no file, no async. A [`List`] is sorted by code point, unique and immutable.
 
@@ -23,9 +25,11 @@ pub mod fate;
 pub mod intake;
 pub mod like;
 pub mod mirror;
+pub mod near;
 pub mod never;
 pub mod normalise;
 pub mod select;
+pub mod trace;
 pub mod types;
 
 use std::collections::BTreeSet;

@@ -18,7 +18,7 @@ use super::fate::{Ledger, Loss};
 use super::like::like;
 use super::mirror::{Event, Mirror, Row};
 use super::never::{Families, Never};
-use super::normalise::Refusal;
+use super::normalise::{Bounds, Refusal};
 use super::{ANY, DataType, FORTY_TWO, List, Rules, Slice, TypeRule};
 
 /// Names one list, whatever its age.
@@ -86,7 +86,7 @@ pub(super) struct Want {
     /// Which tag feed, if it is one.
     feed: Option<usize>,
     creator: Option<uuid::Uuid>,
-    published_only: bool,
+    pub(super) published_only: bool,
     with_warninglist_hits: bool,
     /// A feed the rules do not know has no members, nor has an organisation whose name is no UUID in lower case.
     known: bool,
@@ -157,6 +157,11 @@ impl<'a> Judge<'a> {
         Want::new(slice, self.rules)
     }
 
+    /// How far networks are expanded.
+    pub(super) fn bounds(&self) -> &Bounds {
+        &self.rules.bounds
+    }
+
     /// Per MISP type number of the mirror: whether the data type is made from it.
     pub(super) fn kinds(&self, rule: &TypeRule) -> Vec<bool> {
         self.mirror.type_names().iter().map(|kind| counts_for(rule.data_type, &rule.misp_types, kind)).collect()
@@ -186,6 +191,16 @@ impl<'a> Judge<'a> {
         } else {
             None
         }
+    }
+
+    /// The rule that keeps a row out of a slice's list of a data type, whatever its value and age.
+    pub(super) fn verdict(&self, want: &Want, event: &Event, row: &Row, rule: &TypeRule) -> Option<Loss> {
+        self.loss(want, event, row, self.common(event, row, rule.ignores_to_ids(self.rules)))
+    }
+
+    /// Whether a row or its event has the false-positive tag.
+    pub(super) fn is_false_positive(&self, event: &Event, row: &Row) -> bool {
+        self.tags.is_false_positive(event.tags) || self.tags.is_false_positive(row.tags)
     }
 
     fn grace_ends(&self) -> Option<i64> {

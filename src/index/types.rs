@@ -89,6 +89,16 @@ impl DataType {
     pub fn named(name: &str) -> Option<&'static DataType> {
         TYPES.iter().find(|data_type| data_type.name == name)
     }
+
+    /// Whether its lists take any text, so that a value of another kind has a form there, too.
+    pub fn takes_any_text(&self) -> bool {
+        matches!(self.normalise, Normalise::One(normalise) if normalise("", "?").is_ok())
+    }
+
+    /// Whether its lists hold the addresses of networks: one value may be many lines.
+    pub fn is_of_networks(&self) -> bool {
+        matches!(self.normalise, Normalise::Span(_))
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +116,12 @@ mod tests {
             );
             assert!(!data_type.misp_types.is_empty(), "{}", data_type.name);
         }
+    }
+
+    #[test]
+    fn some_take_any_text() {
+        let names: Vec<&str> = TYPES.iter().filter(|of| of.takes_any_text()).map(|of| of.name).collect();
+        assert_eq!(names.join(" "), "url mutex snort yara sigma email-subject email-attachment");
     }
 
     #[test]

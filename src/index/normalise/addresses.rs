@@ -90,6 +90,12 @@ impl Span {
         self.lines
     }
 
+    /// Whether every address of the other one is one of these.
+    pub fn covers(&self, other: &Span) -> bool {
+        let end = |span: &Span| u64::from(span.first) + span.lines;
+        self.first <= other.first && end(other) <= end(self)
+    }
+
     /// Every address as a number, ascending.
     pub fn addresses(&self) -> impl Iterator<Item = u32> + use<> {
         let first = self.first;
