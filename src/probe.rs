@@ -1,4 +1,5 @@
-//! Questions to a MISP outside of a refresh: whose key it is, what it may see, which of the configured tags exist.
+//! Questions to a MISP outside of a refresh: whose key it is, what it may see, which of the configured tags exist, which rows
+//! have a value.
 //!
 //! In: a MISP and the rules of its site. Out: a [`Probe`], or the [`FetchError`] a refresh would meet too.
 //!
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use crate::fetch::api::Api;
 use crate::fetch::client::{self, Client, Request};
+use crate::fetch::lookup;
 use crate::fetch::misp::MispSource;
 use crate::fetch::server::{self, Tag};
 use crate::fetch::tls::Trust;
@@ -74,6 +76,11 @@ pub async fn probe(source: &MispSource, rules: &Rules) -> Result<Probe, FetchErr
         }
     }
     Ok(Probe { server, tags })
+}
+
+/// Asks once for every row with one of these values, whatever its flags and tags.
+pub async fn rows_with(source: &MispSource, values: &[String]) -> Result<lookup::Answer, FetchError> {
+    lookup::lookup(source, values).await
 }
 
 /// The certificate at the other end in DER form, whoever that is; `None`: no TLS. Neither the key nor a password in the URL

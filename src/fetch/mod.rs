@@ -8,6 +8,7 @@
 //! | [`query`] | what a pull is for, and the bodies of its searches |
 //! | [`changes`] | which events to read: the event index against what is known |
 //! | [`search`] | one search, all its pages |
+//! | [`lookup`] | every row with one value, whatever its flags |
 //! | [`pages`] | is there more, is a page whole |
 //! | [`server`] | version, user, tags, warninglists |
 //! | [`warninglists`] | warninglists by name, with their entries |
@@ -26,6 +27,7 @@ pub mod certificate;
 pub mod changes;
 pub mod client;
 pub mod feed;
+pub mod lookup;
 pub mod misp;
 pub mod pages;
 pub mod query;

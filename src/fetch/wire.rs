@@ -51,6 +51,22 @@ pub struct Attribute<'a> {
     pub tags: Vec<Cow<'a, str>>,
 }
 
+impl Attribute<'_> {
+    /// The same, on its own.
+    pub fn into_owned(self) -> Attribute<'static> {
+        let Attribute { uuid, kind, value, timestamp, to_ids, on_warninglist, tags } = self;
+        Attribute {
+            uuid,
+            kind: kind.into_owned().into(),
+            value: value.into_owned().into(),
+            timestamp,
+            to_ids,
+            on_warninglist,
+            tags: tags.into_iter().map(|tag| tag.into_owned().into()).collect(),
+        }
+    }
+}
+
 /// One row of a search: an attribute, its event, and what the search shows of both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<'a> {
@@ -164,7 +180,13 @@ struct Lenient<'a>(#[serde(borrow)] &'a serde_json::value::RawValue);
 
 /// `true`, `1`, `"1"` … as MISP's versions write them; absent or null is `false`.
 #[derive(Clone, Copy, Default)]
-struct Flag(bool);
+pub(super) struct Flag(bool);
+
+impl Flag {
+    pub(super) fn is_set(self) -> bool {
+        self.0
+    }
+}
 
 fn yes() -> Flag {
     Flag(true)
