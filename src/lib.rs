@@ -18,9 +18,9 @@
 //!
 //! The loose files drive the road: [`refresh`] does one view once and is the only place that names all four middle stages;
 //! [`schedule`] decides when; [`daemon`] builds everything and runs until a signal; [`cli`] is the commands; [`probe`] is what
-//! they ask a MISP outside of a refresh; [`learned`] keeps the keys that tokens bring, [`last_good`] the site files that
-//! checked. [`view`], [`secret`], [`token`], [`demand`], [`contact`], [`status`], [`expiry`], [`state`] and
-//! [`orders`] are what several of them name.
+//! they ask a MISP outside of a refresh, [`explain`] why a value is in a list or in none; [`learned`] keeps the keys that tokens
+//! bring, [`last_good`] the site files that checked. [`view`], [`secret`], [`token`], [`demand`], [`contact`], [`status`],
+//! [`expiry`], [`state`] and [`orders`] are what several of them name.
 //!
 //! A newcomer reads `refresh/mod.rs` (the story of one refresh), then `web/handler.rs` (the story of one request), then
 //! `snapshot/layout.rs` (what lies on disk).
@@ -45,6 +45,7 @@ pub mod contact;
 pub mod daemon;
 pub mod demand;
 pub mod expiry;
+pub mod explain;
 pub mod fetch;
 pub mod index;
 pub mod last_good;

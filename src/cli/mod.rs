@@ -12,6 +12,7 @@
 //! | [`check`] | `check`: every mistake of the configuration, or what it means |
 //! | [`online`] | `check --online`: what each MISP says |
 //! | [`token`] | `token issue`, `inspect`, `hash` |
+//! | [`explain`] | `explain`: why a value is, or is not, in the lists |
 //! | [`versions`] | `versions list`, `show`, `diff`, `history`, `verify`, `export` |
 //! | [`init`] | `init`: a first configuration |
 //! | [`init_misp`] | `init --misp`: with a site that reads a MISP |
@@ -27,6 +28,7 @@ pub mod compare;
 pub mod demo;
 pub mod demo_feed;
 pub mod demo_guide;
+pub mod explain;
 pub mod init;
 pub mod init_misp;
 pub mod learn;
@@ -98,6 +100,8 @@ pub enum Command {
     Views,
     /// Ask two servers the same and explain what differs: before this one takes the other's place.
     Compare(compare::Args),
+    /// Say why a value is, or is not, in the lists.
+    Explain(explain::Args),
     /// Check every file of the configuration and show what it means.
     Check(check::Args),
     /// Make tokens, look into them, revoke them.
@@ -171,6 +175,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Learn => learn::run(dir),
         Command::Views => views::run(dir),
         Command::Compare(args) => compare::run(dir, args),
+        Command::Explain(args) => explain::run(dir, args),
         Command::Check(args) => check::run(dir, args),
         Command::Token(action) => token::run(dir, action),
         Command::Versions(action) => versions::run(dir, action),

@@ -10,7 +10,7 @@
 //! | [`guard`] | how much a list may change at once |
 //! | `candidate.rs` | whether a version is served or put aside |
 //! | [`steer`] | what somebody decides about versions |
-//! | `never.rs` | what is never published, and the warninglists it names |
+//! | [`mod@never`] | what is never published, and the warninglists it names |
 //! | `purge.rs` | what is served, without what must never be published |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
@@ -34,7 +34,7 @@ pub mod guard;
 pub mod holds;
 mod lists;
 mod matrix;
-mod never;
+pub mod never;
 mod publish;
 mod pull;
 mod purge;
@@ -298,7 +298,6 @@ fn owner_of(site: &Site) -> String {
 }
 
 impl Inner {
-    /// Names whose view of which server this is.
     fn owner(&self) -> String {
         owner_of(&self.site)
     }

@@ -98,7 +98,7 @@ impl Inner {
 }
 
 /// What is never published of a site's view, by what is kept of the lists that it names.
-pub(super) fn of_site(site: &Site, state: &ViewState) -> Result<Never, StageError> {
+pub fn of_site(site: &Site, state: &ViewState) -> Result<Never, StageError> {
     let settings = &site.never;
     let lists = match settings.warninglists.is_empty() {
         true => Vec::new(),

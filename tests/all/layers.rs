@@ -23,6 +23,24 @@ const MAY: &[(&str, &[&str])] = &[
     ("token", &["view"]),
     ("expiry", &[]),
     ("probe", &["fetch", "index"]),
+    // Files are read in the formats they are written in; what holds a version back `refresh` knows; the MISP is asked through
+    // `probe`.
+    (
+        "explain",
+        &[
+            "config",
+            "fetch::Source",
+            "fetch::lookup",
+            "index",
+            "render::FORMATS",
+            "render::Format",
+            "snapshot",
+            "state",
+            "refresh::holds",
+            "refresh::never",
+            "probe",
+        ],
+    ),
     ("status", &["expiry", "view", "contact"]),
     ("state", &["view", "contact"]),
     // An order carries what somebody decided, in the words of whoever does it.
@@ -123,6 +141,7 @@ const MAY: &[(&str, &[&str])] = &[
             "fetch::Server",
             "fetch::certificate",
             "probe",
+            "explain",
             "expiry",
             "web::SiteAccess",
         ],

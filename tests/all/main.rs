@@ -30,6 +30,7 @@ mod kill;
 mod reference;
 
 mod drift;
+mod explain;
 mod faults;
 mod held;
 mod outage;
