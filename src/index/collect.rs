@@ -57,6 +57,8 @@ pub(super) struct Collection {
 pub(super) struct Collected {
     pub(super) lists: Vec<List>,
     pub(super) ledgers: Vec<Ledger>,
+    /// [`Tally::window`] of each list.
+    pub(super) windows: Vec<(i64, i64)>,
     pub(super) refusals: BTreeMap<Refusal, u64>,
 }
 
@@ -116,6 +118,7 @@ impl Collection {
         }
         Collected {
             lists: into_lists(self.found, self.numbers),
+            windows: self.tallies.iter().map(Tally::window).collect(),
             ledgers: self.tallies.into_iter().map(Tally::finish).collect(),
             refusals: self.refusals,
         }
@@ -238,7 +241,7 @@ mod tests {
         for (event, value) in [(0, "192.0.2.2/31"), (0, "192.0.2.3"), (1, "192.0.2.3"), (2, "10.0.0.0/8")] {
             collection.add("ip-dst", value, seen(event, i64::from(event)), &[0]);
         }
-        let Collected { lists, ledgers, refusals } = collection.finish();
+        let Collected { lists, ledgers, refusals, .. } = collection.finish();
         let entries: Vec<_> = lists[0].entries().map(|(line, entry)| (line, entry.newest, entry.events)).collect();
         assert_eq!(entries, [("192.0.2.2", 0, 1), ("192.0.2.3", 1, 2)]);
         assert_eq!(refusals, BTreeMap::from([(Refusal::TooWide, 1)]));

@@ -63,6 +63,8 @@ pub struct Ledger {
 pub(super) struct Tally {
     /// Where the window of the list's largest age begins, in Unix seconds.
     since: i64,
+    /// Of those that are listed.
+    oldest: i64,
     listed: u64,
     in_grace: u64,
     /// Few reasons, many rows: looking through them costs less than a map.
@@ -72,7 +74,7 @@ pub(super) struct Tally {
 impl Tally {
     /// For a list whose largest age begins at `since` (Unix seconds).
     pub(super) fn new(since: i64) -> Self {
-        Self { since, listed: 0, in_grace: 0, lost: Vec::new() }
+        Self { since, oldest: i64::MAX, listed: 0, in_grace: 0, lost: Vec::new() }
     }
 
     /// A rule keeps a row out.
@@ -88,8 +90,14 @@ impl Tally {
         if timestamp < self.since {
             return self.lose(Loss::Age);
         }
+        self.oldest = self.oldest.min(timestamp);
         self.listed += 1;
         self.in_grace += u64::from(in_grace);
+    }
+
+    /// For which beginnings of the window nothing changes: from the first to the second, in Unix seconds.
+    pub(super) fn window(&self) -> (i64, i64) {
+        (self.since, self.oldest)
     }
 
     /// What became of all rows.

@@ -12,6 +12,7 @@
 //! | [`select`] | which attribute is in which feed |
 //! | [`fate`] | what becomes of every row, counted |
 //! | [`like`] | how tag names are compared |
+//! | [`bands`] | what a list holds at each age, in one look |
 //! | [`collect`] | the lists of one data type, made from the values select hands over |
 //! | [`trace`] | what a mirror knows of one value, and its fate in every list |
 //! | [`near`] | what is like a value that a mirror does not know |
@@ -19,6 +20,7 @@
 //! Invariants: pure; no clock, no file, no async. A [`List`] is sorted by code point, unique and immutable.
 
 pub mod age;
+pub mod bands;
 pub mod collect;
 pub mod encoding;
 pub mod fate;
@@ -217,11 +219,6 @@ impl List {
     /// How many values there are, whatever their age.
     pub fn count(&self) -> usize {
         self.entries.len()
-    }
-
-    /// The oldest of the entries that are at least as new as `since`; all in Unix seconds.
-    pub fn oldest_since(&self, since: i64) -> Option<i64> {
-        self.entries.iter().map(|entry| entry.newest).filter(|newest| *newest >= since).min()
     }
 
     /// Every entry with its value, in order.

@@ -38,6 +38,18 @@ pub struct Lists {
     pub refusals: BTreeMap<&'static str, BTreeMap<Refusal, u64>>,
     /// When the first row that was published stops counting as such (Unix seconds).
     pub grace_ends: Option<i64>,
+    /// Per wanted key, for which beginnings of its window all of this stays so.
+    windows: BTreeMap<ListKey, (i64, i64)>,
+}
+
+impl Lists {
+    /// Whether the same mirror and rules would give the same at `now` (Unix seconds), for these wants.
+    pub fn hold_at(&self, wanted: &Wants, now: i64) -> bool {
+        let stays = |(key, since): (&ListKey, &i64)| {
+            self.windows.get(key).is_some_and(|(from, to)| (from..=to).contains(&since))
+        };
+        self.grace_ends.is_none_or(|ends| now < ends) && wanted.len() == self.windows.len() && wanted.iter().all(stays)
+    }
 }
 
 /// Computes the wanted lists as they are at `now` (Unix seconds).
@@ -54,10 +66,11 @@ pub fn lists(mirror: &Mirror, rules: &Rules, never: &Never, wanted: &Wants, now:
             wants: of_type().map(|((slice, _), _)| judge.want(slice)).collect(),
             since: of_type().map(|(_, since)| *since).collect(),
         };
-        let Collected { lists, ledgers, refusals } = selected.collect(&judge);
+        let Collected { lists, ledgers, windows, refusals } = selected.collect(&judge);
         let keys = || of_type().map(|(key, _)| key.clone());
         out.lists.extend(keys().zip(lists));
         out.ledgers.extend(keys().zip(ledgers));
+        out.windows.extend(keys().zip(windows));
         if !refusals.is_empty() {
             out.refusals.insert(rule.data_type.name, refusals);
         }

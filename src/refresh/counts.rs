@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::matrix;
 use crate::index::fate::Ledger;
 use crate::index::select::{ListKey, Lists};
-use crate::snapshot::manifest::{Losses, Manifest};
+use crate::snapshot::manifest::{Losses, Manifest, Opened};
 
 /// How reports and manifests name what is no loss of a feed: it never was in it.
 pub const NOT_IN_FEED: &str = "not in this feed";
@@ -31,13 +31,22 @@ impl Counts {
         Self { refusals, losses: some.map(|(key, ledger)| (matrix::list_name(key), losses(ledger))).collect() }
     }
 
+    /// Of lists of which some stay as they are in another version.
+    pub(super) fn with_stays<'a>(lists: &Lists, stays: impl Fn(&ListKey) -> Option<&'a Opened>) -> Self {
+        let mut counts = Self::of(lists);
+        for key in lists.lists.keys() {
+            stays(key).into_iter().for_each(|from| counts.carry(key, &from.manifest));
+        }
+        counts
+    }
+
     /// Those of a version.
     pub(super) fn of_version(manifest: &Manifest) -> Self {
         Self { refusals: manifest.refusals.clone(), losses: manifest.losses.clone() }
     }
 
     /// A list stays as it is in another version.
-    pub(super) fn carry(&mut self, key: &ListKey, from: &Manifest) {
+    fn carry(&mut self, key: &ListKey, from: &Manifest) {
         let name = matrix::list_name(key);
         match from.losses.get(&name) {
             Some(losses) => self.losses.insert(name, losses.clone()),

@@ -2,62 +2,148 @@
 //!
 //! In: a list and its slots. Out: bodies handed to the writer, and for which time they are good.
 //!
-//! Invariant: ages are nested, so equal counts mean equal content, which is rendered once.
+//! Invariants: ages are nested, so equal counts mean equal content, which is rendered once; a list whose values are those of
+//! the served version is not rendered, hashed or compressed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 
 use super::matrix::{self, Slots};
-use super::{Inner, StageError};
+use super::{Inner, StageError, lock};
+use crate::index::bands::Band;
 use crate::index::select::ListKey;
 use crate::index::{AGES, DataType, List, TYPES};
 use crate::render::{Body, FORMATS, Rendered};
+use crate::snapshot::manifest::{Change, Opened};
 use crate::snapshot::write::Writer;
 
 /// Age → where its window begins, and the oldest attribute that counts.
 pub(super) type Windows = BTreeMap<String, (i64, i64)>;
 
+/// Print of every list and age (its place in AGES).
+type Prints = HashMap<(ListKey, usize), u128>;
+
+/// What the lists of the served version hold, as prints. Not kept over a restart: then everything is rendered once.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    keys: [RandomState; 2],
+    served: Mutex<(u64, Prints)>,
+}
+
+/// One making of lists.
+pub(super) struct Round<'a> {
+    /// Where the window of every age begins.
+    since: Vec<i64>,
+    previous: Option<&'a Opened>,
+    /// Of `previous`.
+    known: Prints,
+    prints: Prints,
+    pub(super) windows: Windows,
+    /// Bodies that were made.
+    pub(super) rendered: u64,
+}
+
 impl Inner {
-    /// Renders one list in its ages and formats; ages are nested, so equal counts mean equal content, rendered once.
-    /// Returns the number of bodies that were made.
+    /// Begins to make lists; what is as in `previous` is taken from there.
+    pub(super) fn round<'a>(&self, previous: Option<&'a Opened>, now: Timestamp) -> Round<'a> {
+        let served = lock(&self.made.served);
+        let is_known = previous.is_some_and(|opened| opened.manifest.version == served.0);
+        Round {
+            since: AGES.iter().map(|age| age.since(now, &self.zone)).collect(),
+            previous,
+            known: if is_known { served.1.clone() } else { Prints::new() },
+            prints: Prints::new(),
+            windows: Windows::new(),
+            rendered: 0,
+        }
+    }
+
+    /// The lists of a round are served, as this version.
+    pub(super) fn note_made(&self, version: u64, round: Round<'_>) {
+        *lock(&self.made.served) = (version, round.prints);
+    }
+
+    /// The lists of a round were added to what was served; together they are this version.
+    pub(super) fn note_added(&self, before: Option<u64>, version: u64, prints: Option<Round<'_>>) {
+        let mut served = lock(&self.made.served);
+        if before == Some(served.0) {
+            served.0 = version;
+            served.1.extend(prints.into_iter().flat_map(|round| round.prints));
+        }
+    }
+
+    /// Renders one list in its ages and formats, unless the served version has it.
     pub(super) fn render(
         &self,
         writer: &mut Writer<'_>,
-        list_key @ (_, data_type): &ListKey,
-        list: &List,
+        (key, list): (&ListKey, &List),
         slots: &Slots,
-        now: Timestamp,
-        windows: &mut Windows,
-    ) -> Result<u64, StageError> {
+        round: &mut Round<'_>,
+    ) -> Result<(), StageError> {
         // Per format the body of the age before, and no more: all ages of a large list at once would fill the memory.
         let mut last: BTreeMap<usize, (usize, Arc<Body>)> = BTreeMap::new();
-        let counted = matrix::counted(slots);
-        let mut made = 0;
+        let (counted, bands) = (matrix::counted(slots), list.bands(&round.since, &self.made.keys));
         for (slot @ (age, format), on_demand) in slots {
-            let (age, form) = (&AGES[*age], &FORMATS[*format]);
-            let since = age.since(now, &self.zone);
-            let oldest = list.oldest_since(since).unwrap_or(i64::MAX);
-            let window = windows.entry(age.name.to_owned()).or_insert((since, oldest));
-            window.1 = window.1.min(oldest);
-            let values = list.count_since(since);
-            if last.get(format).is_none_or(|(count, _)| *count != values) {
-                last.remove(format);
-                made += 1;
+            let (band, since) = (bands[*age], round.since[*age]);
+            round.note_window(*age, &band);
+            round.prints.insert((key.clone(), *age), band.print);
+            let counts = Some(*slot) == counted;
+            if round.carries(writer, key, *slot, *on_demand, &band, counts) {
+                continue;
             }
-            let make = || (values, Arc::new(form.body(data_type, list.since(since))));
+            let form = &FORMATS[*format];
+            if last.get(format).is_none_or(|(count, _)| *count != band.count) {
+                last.remove(format);
+                round.rendered += 1;
+            }
+            let make = || (band.count, Arc::new(form.body(key.1, list.since(since))));
             let (_, body) = last.entry(*format).or_insert_with(make);
             let rendered = Rendered {
-                key: matrix::artifact_key(list_key, *slot),
-                data_type: Some(*data_type),
+                key: matrix::artifact_key(key, *slot),
+                data_type: Some(key.1),
                 format: form,
                 body: Arc::clone(body),
                 on_demand: *on_demand,
             };
-            writer.add(&rendered, Some(*slot) == counted)?;
+            writer.add(&rendered, counts)?;
         }
-        Ok(made)
+        Ok(())
+    }
+}
+
+impl Round<'_> {
+    fn note_window(&mut self, age: usize, band: &Band) {
+        let (since, oldest) = (self.since[age], band.oldest.unwrap_or(i64::MAX));
+        let window = self.windows.entry(AGES[age].name.to_owned()).or_insert((since, oldest));
+        window.1 = window.1.min(oldest);
+    }
+
+    /// Takes a body over from the served version if it is there and holds the same values.
+    fn carries(
+        &self,
+        writer: &mut Writer<'_>,
+        key: &ListKey,
+        slot: (usize, usize),
+        on_demand: bool,
+        band: &Band,
+        counts: bool,
+    ) -> bool {
+        let Some(previous) = self.previous.filter(|_| self.known.get(&(key.clone(), slot.0)) == Some(&band.print))
+        else {
+            return false;
+        };
+        let name = matrix::artifact_key(key, slot);
+        let same = previous.manifest.artifacts.get(&name).filter(|artifact| artifact.on_demand == on_demand);
+        let Some(artifact) = same.filter(|artifact| previous.is_intact(artifact)) else { return false };
+        writer.carry(&name, artifact);
+        if counts {
+            let change = Change { entries: artifact.entries, ..Change::default() };
+            writer.note_change(&matrix::list_name(key), change);
+        }
+        true
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `purge.rs` | what is served, without what must never be published |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
+//! | `selection.rs` | the lists of a mirror, made once |
 //! | `lists.rs` | one list → its bodies |
 //! | `counts.rs` | what became of every attribute |
 //! | `served.rs` | what is served now, and what is counted of it |
@@ -39,6 +40,7 @@ mod publish;
 mod pull;
 mod purge;
 pub mod repair;
+mod selection;
 mod served;
 pub mod steer;
 mod take_over;
@@ -131,6 +133,8 @@ struct Inner {
     contact: Mutex<Contact>,
     /// What is never published; `None`: not made ready yet, or not any more.
     never: Mutex<Option<Arc<Never>>>,
+    selection: Mutex<Option<selection::Selection>>,
+    made: lists::Made,
     /// Held while a version is written.
     publishing: Mutex<()>,
     /// The served version is what somebody else sees; it must not be shown.
@@ -165,6 +169,8 @@ impl Publisher {
                 on_demand: Mutex::new(on_demand),
                 contact: Mutex::default(),
                 never: Mutex::default(),
+                selection: Mutex::default(),
+                made: lists::Made::default(),
                 publishing: Mutex::default(),
                 is_foreign: AtomicBool::new(false),
             };
@@ -271,6 +277,9 @@ impl Publisher {
         // was held would look as if it were back.
         let is_held = counters.holds.contains_key(holds::VIEW) || (how.release && !counters.holds.is_empty());
         let full = how.full || is_held;
+        if full {
+            self.0.forget_selection();
+        }
         self.0.renew_never(full || before.is_none(), now).await?;
         let fresh = pull::pull(&self.0, before, &counters, full, now.as_second(), progress).await?;
         self.0.check_user(&fresh.pulled)?;

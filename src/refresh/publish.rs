@@ -21,7 +21,7 @@ use super::{How, Inner, Kept, Report, StageError, lock, steer};
 use crate::index::AGES;
 use crate::index::mirror::Mirror;
 use crate::index::never::Never;
-use crate::index::select::{self, ListKey, Wants};
+use crate::index::select::{ListKey, Wants};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
 use crate::snapshot::write::{Outcome, Writer, hex};
@@ -89,7 +89,7 @@ impl Inner {
 
     fn publish_lists(
         &self,
-        Kept { mirror, hash }: &Kept,
+        kept @ Kept { mirror, hash }: &Kept,
         never: &Never,
         counters: &mut Counters,
         publishing: Publishing<'_>,
@@ -112,7 +112,7 @@ impl Inner {
             self.keep(counters)?;
             return Ok(report);
         }
-        let lists = select::lists(mirror, &self.site.rules, never, &self.wants(&matrix, now), now.as_second());
+        let lists = self.select(kept, never, &decides, &self.wants(&matrix, now), now);
         let own = previous.as_ref().filter(|_| is_own);
         let held_before = counters.holds.clone();
         self.decide_holds(&lists, own.is_some(), counters, &publishing);
@@ -122,26 +122,26 @@ impl Inner {
         self.log_holds(&held_before, &counters.holds);
         let is_aside = candidate::is_aside(counters);
         let stays = |key: &ListKey| previous.as_ref().filter(|_| candidate::stays(counters, key));
-        let mut counts = Counts::of(&lists);
-        for key in lists.lists.keys() {
-            stays(key).into_iter().for_each(|previous| counts.carry(key, &previous.manifest));
-        }
+        let counts = Counts::with_stays(&lists, stays);
         let reason = if is_aside { format!("{}, held", publishing.reason) } else { publishing.reason.to_owned() };
         let header = self.header(counters, &reason, counts.clone(), now)?;
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
-        let (mut windows, mut rendered) = (Windows::new(), 0);
+        let mut round = self.round(own, now);
         for (key, list) in &lists.lists {
             match stays(key) {
                 Some(previous) => carry(&mut writer, previous, key, &matrix[key]),
-                None => rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut windows)?,
+                None => self.render(&mut writer, (key, list), &matrix[key], &mut round)?,
             }
         }
         self.carry_warninglists(&mut writer, previous.as_ref().filter(|_| is_own), now);
         let outcome = self.place(writer, counters)?;
         counters.owner = self.owner();
+        let rendered = round.rendered;
         if !is_aside {
             let version = outcome.version.or(previous.as_ref().map(|opened| opened.manifest.version)).unwrap_or(0);
+            let windows = std::mem::take(&mut round.windows);
             self.note_compared(counters, version, &matrix, windows, lists.grace_ends, decides);
+            self.note_made(version, round);
             if publishing.fresh {
                 counters.base.clear();
             }

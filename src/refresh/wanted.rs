@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::candidate;
 use super::counts::Counts;
-use super::lists::Windows;
 use super::matrix::Matrix;
 use super::{Inner, Report, StageError, lock};
 use crate::demand::Wanted;
@@ -44,11 +43,16 @@ impl Inner {
         let previous = self.own_previous(&counters)?;
         let counts = Counts::of(&lists);
         let mut writer = self.adding(previous.as_ref(), &counters, counts.clone(), now)?;
-        let mut rendered = 0;
+        let mut round = self.round(previous.as_ref(), now);
         for (key, list) in &lists.lists {
-            rendered += self.render(&mut writer, key, list, &matrix[key], now, &mut Windows::new())?;
+            self.render(&mut writer, (key, list), &matrix[key], &mut round)?;
         }
         let outcome = self.finish(writer, Placing::Serve, &mut counters)?;
+        let rendered = round.rendered;
+        let before = previous.as_ref().map(|opened| opened.manifest.version);
+        if let Some(version) = outcome.version {
+            self.note_added(before, version, Some(round));
+        }
         self.keep(&mut counters)?;
         drop(previous);
         self.drop_on_demand(&counters);
@@ -70,6 +74,9 @@ impl Inner {
         {
             // The lists are those of the version before.
             counters.compared.version = version;
+        }
+        if let Some(version) = outcome.version {
+            self.note_added(previous.as_ref().map(|opened| opened.manifest.version), version, None);
         }
         self.keep(&mut counters)?;
         drop(previous);

@@ -27,6 +27,7 @@ mod tokens;
 mod types;
 mod values;
 
+mod changed;
 mod kill;
 mod reference;
 
