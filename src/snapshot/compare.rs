@@ -104,14 +104,29 @@ pub fn compare<E: From<SnapshotError>>(
 /// Both sides sorted.
 fn difference(old: Vec<String>, new: Vec<String>) -> Difference {
     let mut out = Difference::default();
+    merge(old, new, |value| out.removed.push(value), |value| out.added.push(value));
+    out
+}
+
+/// How many values came and how many went. Bodies have their values sorted already, which sorting again notices at once.
+pub(super) fn came_and_went(mut old: Vec<String>, mut new: Vec<String>) -> (u64, u64) {
+    old.sort_unstable();
+    new.sort_unstable();
+    let (mut added, mut removed) = (0, 0);
+    merge(old, new, |_| removed += 1, |_| added += 1);
+    (added, removed)
+}
+
+/// Both sides sorted.
+fn merge(old: Vec<String>, new: Vec<String>, mut gone: impl FnMut(String), mut come: impl FnMut(String)) {
     let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
     loop {
         match (old.peek(), new.peek()) {
-            (None, None) => return out,
+            (None, None) => return,
             (Some(left), Some(right)) if left == right => drop((old.next(), new.next())),
-            (Some(left), Some(right)) if left < right => out.removed.extend(old.next()),
-            (Some(_), None) => out.removed.extend(old.next()),
-            _ => out.added.extend(new.next()),
+            (Some(left), Some(right)) if left < right => old.next().into_iter().for_each(&mut gone),
+            (Some(_), None) => old.next().into_iter().for_each(&mut gone),
+            _ => new.next().into_iter().for_each(&mut come),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use ring::digest;
 
 use super::manifest::{Artifact, Change, Losses, Manifest, Opened};
-use super::{SnapshotError, file, layout};
+use super::{SnapshotError, compare, file, layout};
 use crate::render::Rendered;
 
 /// What a new version is called and why it exists.
@@ -188,10 +188,10 @@ impl<'a> Writer<'a> {
         let mut change = Change { entries: list.body.entries, ..Change::default() };
         let old = changed_from.and_then(|old| self.read_previous(old)).and_then(|body| (list.format.values)(&body));
         let first = self.previous.is_none_or(|opened| !opened.manifest.artifacts.contains_key(&list.key));
-        if let (Some(mut old), Some(new)) = (old, (list.format.values)(&list.body.bytes)) {
-            old.sort_unstable();
-            change.added = new.iter().filter(|value| old.binary_search(value).is_err()).count() as u64;
-            change.removed = (old.len() as u64 + change.added).saturating_sub(new.len() as u64);
+        if let Some(old) = old
+            && let Some(new) = (list.format.values)(&list.body.bytes)
+        {
+            (change.added, change.removed) = compare::came_and_went(old, new);
         } else if first {
             change.added = list.body.entries;
         }
