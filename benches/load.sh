@@ -55,7 +55,7 @@ event() {
             printf "\"Tag\":[{\"name\":\"example:incident-classification=block\"}],\"Attribute\":["
         }
         {
-            printf "%s{\"uuid\":\"a77b0000-%s-4000-8000-%012x\",\"type\":\"%s\",", NR > 1 ? "," : "", substr(uuid, 10, 4), NR, type
+            printf "%s{\"uuid\":\"a77b0000-%s-4000-8000-%012x\",\"type\":\"%s\",", (NR > 1 ? "," : ""), substr(uuid, 10, 4), NR, type
             printf "\"value\":\"%s\",\"timestamp\":\"%d\",\"to_ids\":true,\"deleted\":false}", $0, now - 60
         }
         END { print "]}}" }' >"$dir/feed/$1.json"
@@ -88,6 +88,7 @@ allowed_ips: [127.0.0.1/32]
 feed: ./feed
 mispAuthKey: AbcdefghijAbcdefghijAbcdefghijAbcdefghij
 refresh: 1h
+custom_feeds: {}
 CONFIG
     "$CRATOS" -C "$dir" refresh >"$dir/refresh.log" 2>&1 || { cat "$dir/refresh.log" >&2; exit 1; }
 }
@@ -98,8 +99,12 @@ certificate() {
 }
 
 start_nginx() {
+    # As root its workers would be nobody, who may not read the lists.
+    local user=
+    if [ "$(id -u)" = 0 ]; then user="user root;"; fi
     cat >"$dir/nginx.conf" <<CONFIG
 daemon off;
+$user
 worker_processes 1;
 worker_rlimit_nofile 40000;
 pid $dir/nginx.pid;
@@ -154,7 +159,7 @@ answers() {
         sleep 0.1
     done
     echo "no answer from $1" >&2
-    cat "$dir/serve.log" "$dir/nginx-error.log" >&2
+    tail -n 5 "$dir/serve.log" "$dir/nginx-error.log" >&2
     return 1
 }
 
