@@ -4,13 +4,14 @@
 //! only; all files are read whatever the others hold.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use super::file::Document;
+use super::listening::Listening;
 use super::mistake::{ConfigErrors, Mistake};
 use super::never::NeverPublish;
 use super::section::Section;
@@ -88,8 +89,11 @@ fn broken(states: &BTreeMap<String, SiteState>) -> Vec<Mistake> {
 
 fn config(dir: &Path, (global, never): (Global, NeverPublish), sites: Sites, notes: Vec<String>) -> Config {
     let web = Settings {
-        listen: global.listen,
-        max_connections: global.max_connections,
+        listen: global.listening.listen,
+        max_connections: global.listening.max_connections,
+        max_connections_per_address: global.listening.max_connections_per_address,
+        tls: global.listening.tls,
+        cache_bytes: global.listening.cache_bytes,
         trusted_proxies: global.trusted_proxies,
         reverse_proxy: global.reverse_proxy,
         proxy_header: global.proxy_header,
@@ -132,8 +136,7 @@ struct Global {
     encryption_key: Secret,
     salt: Secret,
     timezone: TimeZone,
-    listen: SocketAddr,
-    max_connections: usize,
+    listening: Listening,
     trusted_proxies: Vec<IpNet>,
     reverse_proxy: bool,
     proxy_header: http::HeaderName,
@@ -174,17 +177,13 @@ fn global(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<String>) -> (
 fn read_global(section: &mut Section<'_>, dir: &Path) -> Option<Global> {
     let encryption_key = long_secret(section, "encryption_key", 16);
     let salt = long_secret(section, "salt", 8);
-    let listen = parsed(section, "listen", "is no address with port", "write e.g. 127.0.0.1:8080")
-        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     let proxy_header = parsed(section, "reverse_proxy_header", "is no header name", "write e.g. X-Real-IP")
         .unwrap_or(http::HeaderName::from_static("x-real-ip"));
-    let max_connections = section.integer("max_connections", 1..=1_000_000).unwrap_or(4096);
     Some(Global {
         feeds_dir: path(section, dir, "feeds_dir", "feeds-out"),
         state_dir: path(section, dir, "state_dir", "state"),
         timezone: timezone(section),
-        listen,
-        max_connections: usize::try_from(max_connections).unwrap_or(4096),
+        listening: Listening::read(section, dir),
         trusted_proxies: settings::networks(section, "trusted_proxies").unwrap_or_else(loopback),
         reverse_proxy: section.bool("reverse_proxy").unwrap_or(false),
         proxy_header,

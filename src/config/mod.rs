@@ -8,6 +8,7 @@
 //! | [`mod@never`] | what is never published |
 //! | [`section`] | a tree → values of the wanted shape, and mistakes |
 //! | [`guard`] | how much a list may change at once |
+//! | [`listening`] | what `config.yaml` says about connections |
 //! | [`serving`] | what `config.yaml` says about making tokens and the access log |
 //! | [`settings`] | what `config.yaml` and site files have in common |
 //! | [`sites`] | one site file → [`Site`] |
@@ -22,6 +23,7 @@
 pub mod check;
 pub mod file;
 pub mod guard;
+pub mod listening;
 pub mod mistake;
 pub mod never;
 pub mod section;
@@ -229,7 +231,8 @@ impl Config {
             SiteState::Good(site) => Some(&site.never),
             SiteState::Broken(_) => None,
         });
-        sites.chain([&self.never]).flat_map(|never| never.files.iter().cloned()).collect()
+        let never = sites.chain([&self.never]).flat_map(|never| never.files.iter().cloned());
+        never.chain(self.web.tls.iter().flat_map(|tls| tls.files.iter().cloned())).collect()
     }
 
     /// The sites whose files check and that are enabled.

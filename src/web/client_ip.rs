@@ -3,6 +3,7 @@
 //! Invariants: a header counts only if the peer is trusted, and then only its right-most hop that is not trusted, so nothing
 //! a client writes in front of it matters; a hop that cannot be read is in no network.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddrV4};
 
@@ -62,9 +63,9 @@ pub fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], proxy_heade
     client
 }
 
-/// A header's value as Python shows it: one character per byte.
-pub fn latin1(value: &HeaderValue) -> String {
-    value.as_bytes().iter().map(|byte| char::from(*byte)).collect()
+/// A header's value as Python shows it: one character per byte. Of ASCII nothing is copied.
+pub fn latin1(value: &HeaderValue) -> Cow<'_, str> {
+    value.to_str().map_or_else(|_| value.as_bytes().iter().map(|byte| char::from(*byte)).collect(), Cow::Borrowed)
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {

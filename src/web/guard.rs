@@ -3,6 +3,7 @@
 //! Invariants: 401 and 403 only when this request's token or address is wrong, anything of ours is 503; the order of checks
 //! is token, expiry, site file, enabled, blacklist, address. Which view a good token opens is [`views`](super::views)'.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -95,6 +96,8 @@ pub struct Grant<'a> {
     pub token: Arc<Opened>,
     /// The site it names.
     pub site: &'a SiteSettings,
+    /// Days until it ends.
+    pub left: i32,
 }
 
 /// All checks of a request's token and address, in their order.
@@ -113,7 +116,9 @@ pub fn admit<'a>(
     check_enabled(site)?;
     check_revoked(site, &token)?;
     check_address(settings, site, client)?;
-    Ok(Grant { token, site })
+    // Both are calendar days, so the number is whole; Err: never, these are spans of days only.
+    let left = today.until(token.claims.expires).map_or(0, |span| span.get_days());
+    Ok(Grant { token, site, left })
 }
 
 /// The token's text: Basic before query before header before Bearer.
@@ -125,10 +130,10 @@ pub fn presented(request: &Parts) -> Result<Secret, Refusal> {
             Refusal::new(StatusCode::UNAUTHORIZED, "Not authenticated").with(WWW_AUTHENTICATE, "Basic")
         });
     }
-    let query = || params::last(request.uri.query(), "token").map(|token| token.into_owned());
+    let query = || params::last(request.uri.query(), "token");
     let header = || request.headers.get("token").map(latin1);
-    let bearer = || scheme.eq_ignore_ascii_case("bearer").then(|| parameter.trim().to_owned());
-    let given = |token: &String| !token.is_empty();
+    let bearer = || scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Borrowed(parameter.trim()));
+    let given = |token: &Cow<'_, str>| !token.is_empty();
     let token = query().filter(given).or_else(|| header().filter(given)).or_else(|| bearer().filter(given));
     token.map(Secret::new).ok_or_else(|| forbidden("Could not validate token, or token not set."))
 }

@@ -32,6 +32,11 @@ use crate::view::ViewId;
 /// Seconds until asking again is worth it when too much was asked for at once.
 const BUSY: u64 = 5;
 
+/// Headers of an answer with a list, those that are added later with them.
+const HEADERS: usize = 12;
+/// Days a token has left that are more than any word is worth, wherever on earth midnight is.
+const LONG: i32 = (expiry::NEAR / 86_400) as i32 + 2;
+
 /// Answers a request.
 pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr, now: Timestamp) -> Response<Body> {
     let settings = front.settings();
@@ -111,10 +116,13 @@ async fn feed(
 
 /// A token that ends soon shows on the board, from when it is seen in use. It ends at 00:00 of its date.
 pub(super) fn note_end(front: &Front, settings: &Settings, view: &ViewId, grant: &Grant<'_>, now: Timestamp) {
+    // Most tokens end much later: for them this is all.
+    if grant.left > LONG {
+        return;
+    }
     let midnight = grant.token.claims.expires.to_zoned_datetime(settings.timezone.clone());
     let Ok(ends) = midnight.map(|midnight| midnight.timestamp().as_second()) else { return };
     let now = now.as_second();
-    // Most tokens end much later: for them this is all, without a lock.
     if expiry::step(now, ends).is_some() {
         front.board().note_end(view, &format!("token {}", grant.token.short_id()), ends, now);
     }
@@ -198,6 +206,8 @@ pub(super) async fn deliver(
     };
     let mut response = Response::new(files::whole(""));
     *response.status_mut() = status;
+    // All of them at once: a map that grows is made anew each time.
+    response.headers_mut().reserve(HEADERS);
     describe(response.headers_mut(), entry, gzip, site, now);
     stale::mark(response.headers_mut(), age);
     let Some(part) = part else { return Ok(response) };
@@ -226,7 +236,7 @@ fn describe(headers: &mut HeaderMap, entry: &Entry, gzip: bool, site: &SiteSetti
 /// What 200 and 206 have beyond that.
 fn describe_body(headers: &mut HeaderMap, entry: &Entry, part: Part) {
     headers.insert(CONTENT_TYPE, entry.content_type.clone());
-    headers.insert(CONTENT_LENGTH, Table::length(entry, part).into());
+    headers.insert(CONTENT_LENGTH, Table::length(entry, part));
     match part {
         Part::Whole => {}
         Part::Gzip => {

@@ -50,7 +50,7 @@ pub fn root(client: &Client, headers: &HeaderMap, now: Timestamp) -> Response<Bo
     let mut response = json(&Root {
         message: concat!("Cratos v.", env!("CARGO_PKG_VERSION"), ", feed publisher for MISP"),
         ip: client.to_string(),
-        user_agent: headers.get(USER_AGENT).map(latin1),
+        user_agent: headers.get(USER_AGENT).map(|agent| latin1(agent).into_owned()),
         timestamp: now.as_second(),
         date_time: now.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         repository: REPOSITORY,

@@ -46,6 +46,7 @@ impl Seen {
     pub fn new(request: &Parts, address: &Client, at: ZonedDateTime, token: Option<(String, String)>) -> Self {
         let version = match request.version {
             Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2.0",
             _ => "1.1",
         };
         Self {

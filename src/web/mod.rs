@@ -3,7 +3,11 @@
 //!
 //! | file | answers |
 //! |---|---|
-//! | [`server`] | bind, accept, limits, graceful end |
+//! | [`server`] | accept, limits, graceful end |
+//! | [`peers`] | connections per address |
+//! | [`connection`] | TLS or not, HTTP/1 or 2, request after request |
+//! | [`paced`] | clients that read too slowly |
+//! | [`tls`] | certificate and key → what accepts TLS |
 //! | [`handler`] | the order of all steps, in one function |
 //! | [`route`] | which URLs exist: 404, 405, 307 |
 //! | [`client_ip`] | peer and trusted proxies → the client's address |
@@ -11,7 +15,10 @@
 //! | [`views`] | which view a token opens, and its table, waited for if need be |
 //! | [`params`] | path and query → the list that is meant, or a 422 |
 //! | [`conditional`] | validators and request headers → 200, 206, 304, 416 |
-//! | [`files`] | key → artifact in the table in memory → body |
+//! | [`files`] | what is served now, swapped part by part |
+//! | [`table`] | key → list of one version → body |
+//! | [`hot`] | bodies that are asked for, in memory |
+//! | [`body`] | bytes in memory or a file → what is sent |
 //! | [`stale`] | how old what is served is, and what a list that is too old answers |
 //! | [`contact`] | `/v1/check`, `/v1/statistics`, warninglists: what MISP said the last time |
 //! | [`health`] | `/` and `/v1/status` |
@@ -29,14 +36,17 @@
 
 pub mod access_log;
 pub mod asset;
+pub mod body;
 pub mod client_ip;
 pub mod conditional;
+pub mod connection;
 pub mod contact;
 pub mod favicon;
 pub mod files;
 pub mod guard;
 pub mod handler;
 pub mod health;
+pub mod hot;
 pub mod issue;
 pub mod issue_body;
 pub mod issue_date;
@@ -44,11 +54,15 @@ pub mod log_line;
 pub mod logged;
 pub mod mapping;
 pub mod openapi;
+pub mod paced;
 pub mod pages;
 pub mod params;
+pub mod peers;
 pub mod route;
 pub mod server;
 pub mod stale;
+pub mod table;
+pub mod tls;
 pub mod verify;
 pub mod views;
 
@@ -68,6 +82,12 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Connections at once.
     pub max_connections: usize,
+    /// Connections at once from one address that is no trusted proxy.
+    pub max_connections_per_address: usize,
+    /// `None`: connections are plain.
+    pub tls: Option<tls::Tls>,
+    /// `serve_cache_mb`, in bytes: bodies that are kept in memory.
+    pub cache_bytes: u64,
     /// Peers whose forwarding headers count.
     pub trusted_proxies: Vec<IpNet>,
     /// Read the client's address from `proxy_header`.
@@ -170,4 +190,32 @@ pub struct SiteSettings {
     pub max_stale: Option<Duration>,
     /// Lists of a stale view are refused with 503.
     pub refuse_stale: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No sites, and all else as it is when nothing is said.
+    pub fn settings() -> Settings {
+        Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            max_connections: 4096,
+            max_connections_per_address: 512,
+            tls: None,
+            cache_bytes: 64 << 20,
+            trusted_proxies: Vec::new(),
+            reverse_proxy: false,
+            proxy_header: http::HeaderName::from_static("x-real-ip"),
+            allowed_everywhere: Vec::new(),
+            issuance: Issuance::default(),
+            access_log: None,
+            timezone: jiff::tz::TimeZone::UTC,
+            sites: HashMap::new(),
+            feeds: Vec::new(),
+            types: Vec::new(),
+            ages: Vec::new(),
+            formats: Vec::new(),
+        }
+    }
 }

@@ -51,11 +51,34 @@ pub struct List {
 
 /// Checks path and query together. The error is the body of a 422.
 pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<List, String> {
+    let is_vendor = path.shape == Shape::Vendor;
+    let form = words.formats.iter().find(|form| form.vendor == is_vendor && form.name == path.format);
+    let bad_cache =
+        last(query, "cache").filter(|_| path.shape != Shape::ClearCache).and_then(|value| check_cache(&value));
+    match form.filter(|form| bad_cache.is_none() && is_good(words, path, form)) {
+        Some(form) => Ok(list(path, form)),
+        None => Err(mistakes(words, path, form, bad_cache)),
+    }
+}
+
+/// What [`mistakes`] finds nothing in, without writing anything.
+fn is_good(words: Words<'_>, path: &FeedPath, form: &Form) -> bool {
+    let data_type = path.data_type.as_str();
+    let feed = match path.shape {
+        Shape::Organisation => check_uuid(&path.feed).is_none(),
+        _ => words.feeds.contains(&path.feed),
+    };
+    feed && words.types.contains(&data_type)
+        && form.types.is_none_or(|types| types.contains(&data_type))
+        && words.ages.contains(&path.age.as_str())
+}
+
+/// All that is wrong, in the order of the path, then the query.
+fn mistakes(words: Words<'_>, path: &FeedPath, form: Option<&Form>, bad_cache: Option<String>) -> String {
     let feeds: Vec<&str> = words.feeds.iter().map(String::as_str).collect();
     let is_vendor = path.shape == Shape::Vendor;
-    let forms: Vec<&Form> = words.formats.iter().filter(|form| form.vendor == is_vendor).collect();
-    let formats: Vec<&str> = forms.iter().map(|form| form.name).collect();
-    let form = forms.into_iter().find(|form| form.name == path.format);
+    let formats = words.formats.iter().filter(|form| form.vendor == is_vendor).map(|form| form.name);
+    let formats: Vec<&str> = formats.collect();
     let takes = |data_type: &&str| form.and_then(|form| form.types).is_none_or(|types| types.contains(data_type));
     let types: Vec<&str> = words.types.iter().copied().filter(takes).collect();
     let check_format = |name| check_word(name, &path.format, &formats);
@@ -68,15 +91,12 @@ pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<Li
         check_word("dataType", &path.data_type, &types),
         check_word("dataAge", &path.age, words.ages),
         if is_vendor { None } else { check_format("returnedDataType") },
-        last(query, "cache").filter(|_| path.shape != Shape::ClearCache).and_then(|value| check_cache(&value)),
+        bad_cache,
     ]
     .into_iter()
     .flatten()
     .collect();
-    match form {
-        Some(form) if mistakes.is_empty() => Ok(list(path, form)),
-        _ => Err(format!("{{\"detail\":[{}]}}", mistakes.join(","))),
-    }
+    format!("{{\"detail\":[{}]}}", mistakes.join(","))
 }
 
 fn list(path: &FeedPath, form: &Form) -> List {

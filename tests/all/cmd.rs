@@ -76,6 +76,15 @@ impl Server {
 
     /// The same, with these variables in its environment.
     pub fn start_with(dir: &Dir, environment: &[(&str, &str)]) -> Self {
+        Self::launch(dir, environment, http::answers)
+    }
+
+    /// Starts it and waits until its port is as it should be.
+    pub fn start_when(dir: &Dir, is_there: fn(u16) -> bool) -> Self {
+        Self::launch(dir, &[], is_there)
+    }
+
+    fn launch(dir: &Dir, environment: &[(&str, &str)], is_there: fn(u16) -> bool) -> Self {
         let log = dir.path().join("serve.log");
         let file = File::create(&log).unwrap();
         let mut command = command(dir.path(), &["serve"]);
@@ -84,7 +93,7 @@ impl Server {
         let mut server = Self { child, log, port: dir.port };
         wait_for("an answer from serve", Duration::from_secs(20), || {
             assert_eq!(server.child.try_wait().unwrap(), None, "serve ended:\n{}", server.log());
-            http::answers(server.port)
+            is_there(server.port)
         });
         server
     }
@@ -93,6 +102,13 @@ impl Server {
     pub fn hang_up(&self) {
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
+    /// Resident memory in kB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// What it logged.

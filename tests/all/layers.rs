@@ -59,6 +59,9 @@ const MAY: &[(&str, &[&str])] = &[
             "web::Settings",
             "web::SiteAccess",
             "web::SiteSettings",
+            // A certificate and its key are checked by what uses them.
+            "web::tls::Tls",
+            "web::tls::TlsError",
             "view",
         ],
     ),

@@ -106,7 +106,7 @@ fn config(certificate: &[u8], key: PrivatePkcs8KeyDer<'static>) -> ServerConfig 
 }
 
 /// A certificate for 127.0.0.1 in DER form, and its key.
-fn certificate(ends: i64) -> (Vec<u8>, PrivatePkcs8KeyDer<'static>) {
+pub fn certificate(ends: i64) -> (Vec<u8>, PrivatePkcs8KeyDer<'static>) {
     const SEQUENCE: u8 = 0x30;
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
