@@ -12,12 +12,13 @@
 # answered: it hardly depends on what else runs, requests per second do. Everything is on loopback, in a folder of its own, and
 # gone at the end.
 #
-# CRATOS=program  WRK=program  ROUNDS=3  SECONDS_EACH=3  CONNECTIONS=32  IDLE=10000
+# CRATOS=program  WRK=program  ROUNDS=3  SECONDS_EACH=3  CONNECTIONS=32  IDLE=10000  THREADS=1 (of our server, and workers of nginx)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 CRATOS=$(realpath "${CRATOS:-${CARGO_TARGET_DIR:-target}/release/cratos}")
 WRK=${WRK:-wrk} ROUNDS=${ROUNDS:-3} SECONDS_EACH=${SECONDS_EACH:-3} CONNECTIONS=${CONNECTIONS:-32} IDLE=${IDLE:-10000}
+THREADS=${THREADS:-1}
 ROWS=${*:-small unchanged large tls handshake idle}
 SITE=misp.example.net
 TICK=$(getconf CLK_TCK)
@@ -77,6 +78,7 @@ encryption_key: "load-test-encryption-key"
 salt: "load-test-salt"
 listen: 127.0.0.1:$ours
 max_connections: 20000
+serve_threads: $THREADS
 feeds_dir: feeds-out
 state_dir: state
 publish: {types: [ipv4, url], ages: [1w], formats: [txt]}
@@ -105,7 +107,7 @@ start_nginx() {
     cat >"$dir/nginx.conf" <<CONFIG
 daemon off;
 $user
-worker_processes 1;
+worker_processes $THREADS;
 worker_rlimit_nofile 40000;
 pid $dir/nginx.pid;
 error_log $dir/nginx-error.log;

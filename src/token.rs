@@ -20,6 +20,7 @@ use ring::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
+use crate::view::ViewId;
 use crate::view::seal::Sealer;
 
 /// Rounds of PBKDF2; fixed by the tokens in the field.
@@ -133,6 +134,8 @@ pub struct Opened {
     pub hash_as_sent: String,
     /// Lower-case hex SHA-256 of the canonical spelling; its first eight digits are the short id.
     pub hash: String,
+    /// The view of the site's own key, whether or not this token carries it; `None`: no site is called so.
+    pub main: Option<ViewId>,
 }
 
 impl Opened {
@@ -191,7 +194,8 @@ impl TokenKeys {
     pub fn open(&self, text: &str) -> Result<Opened, TokenError> {
         let frame = decode_leniently(text).ok_or(TokenError::Base64)?;
         let claims = self.open_frame(&frame)?;
-        Ok(Opened { claims, hash_as_sent: sha256_hex(text), hash: sha256_hex(&URL_SAFE.encode(&frame)) })
+        let (hash_as_sent, hash) = (sha256_hex(text), sha256_hex(&URL_SAFE.encode(&frame)));
+        Ok(Opened { main: ViewId::main(&claims.host), claims, hash_as_sent, hash })
     }
 
     fn open_frame(&self, frame: &[u8]) -> Result<Claims, TokenError> {

@@ -92,6 +92,7 @@ fn config(dir: &Path, (global, never): (Global, NeverPublish), sites: Sites, not
         listen: global.listening.listen,
         max_connections: global.listening.max_connections,
         max_connections_per_address: global.listening.max_connections_per_address,
+        threads: global.listening.threads,
         tls: global.listening.tls,
         cache_bytes: global.listening.cache_bytes,
         trusted_proxies: global.trusted_proxies,

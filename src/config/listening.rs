@@ -29,6 +29,8 @@ pub struct Listening {
     pub max_connections: usize,
     /// `max_connections_per_address`
     pub max_connections_per_address: usize,
+    /// `serve_threads`
+    pub threads: usize,
     /// `tls`
     pub tls: Option<Tls>,
     /// `serve_cache_mb`, in bytes.
@@ -42,6 +44,7 @@ impl Listening {
             listen: listen(section).unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             max_connections: connections(section, "max_connections", CONNECTIONS),
             max_connections_per_address: connections(section, "max_connections_per_address", PER_ADDRESS),
+            threads: threads(section),
             tls: tls(section, dir),
             cache_bytes: section.integer("serve_cache_mb", 0..=1_000_000).unwrap_or(CACHE) << 20,
         }
@@ -61,6 +64,13 @@ fn listen(section: &mut Section<'_>) -> Option<SocketAddr> {
 fn connections(section: &mut Section<'_>, key: &str, default: u64) -> usize {
     let count = section.integer(key, 1..=1_000_000).unwrap_or(default);
     usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// `serve_threads`; as many as there are cores if nothing is said.
+fn threads(section: &mut Section<'_>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let said = section.integer("serve_threads", 1..=256).and_then(|count| usize::try_from(count).ok());
+    said.unwrap_or_else(cores)
 }
 
 /// `tls`; `None` with a mistake, or if nothing is said.

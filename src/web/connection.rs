@@ -27,6 +27,7 @@ use super::handler;
 use super::logged::{self, Counted, Pending};
 use super::paced::Paced;
 use super::server::Timeouts;
+use super::timer::Timer;
 use super::tls;
 
 /// Header lines of one request.
@@ -76,7 +77,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(timeouts.head).max_headers(MAX_HEADERS).keep_alive(true);
+    http.timer(Timer::default()).header_read_timeout(timeouts.head).max_headers(MAX_HEADERS).keep_alive(true);
     let stream = TokioIo::new(Paced::new(stream, timeouts));
     let answering = Arc::clone(&front);
     let service = service_fn(move |request| respond(Arc::clone(&answering), request, peer.ip()));

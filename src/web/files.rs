@@ -109,7 +109,7 @@ impl Front {
         });
     }
 
-    /// Takes other settings. `listen` and `max_connections` count at start only. An access log that is not wanted any more
+    /// Takes other settings. `listen`, `serve_threads` and `max_connections` count at start only. An access log that is not wanted any more
     /// ends with the last request that writes to it.
     pub fn configure(&self, mut settings: Settings) {
         if self.log().map(|log| log.settings().clone()) != settings.access_log {

@@ -25,15 +25,16 @@ use super::route::{self, FeedPath, Route};
 use super::views::{self, preparing};
 use super::{Settings, SiteSettings};
 use super::{contact, favicon, health, issue, log_line, mapping, pages, stale};
-use crate::demand::{Answer, Of};
+use crate::demand::Answer;
 use crate::expiry;
 use crate::view::ViewId;
 
 /// Seconds until asking again is worth it when too much was asked for at once.
 const BUSY: u64 = 5;
 
-/// Headers of an answer with a list, those that are added later with them.
-const HEADERS: usize = 12;
+/// Headers of a 304. Room for more would be a block of memory of another kind, which costs more than growing does where a body
+/// is sent.
+const HEADERS: usize = 6;
 /// Days a token has left that are more than any word is worth, wherever on earth midnight is.
 const LONG: i32 = (expiry::NEAR / 86_400) as i32 + 2;
 
@@ -146,8 +147,8 @@ fn clear(
     Ok(files::small("application/json", r#"{"ok":true}"#))
 }
 
-fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {
-    if matches!(&list.wanted.of, Of::Feed(name) if site.undefined_feeds.contains(name)) {
+fn check_defined(site: &SiteSettings, list: &List<'_>) -> Result<(), Refusal> {
+    if list.feed().is_some_and(|name| site.undefined_feeds.iter().any(|undefined| undefined == name)) {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "This custom feed is not defined for this site."));
     }
     Ok(())
@@ -157,14 +158,14 @@ fn check_defined(site: &SiteSettings, list: &List) -> Result<(), Refusal> {
 async fn find(
     front: &Front,
     view: &ViewId,
-    list: &List,
+    list: &List<'_>,
     grant: &Grant<'_>,
     now: Timestamp,
 ) -> Result<Arc<Table>, Refusal> {
     let table = views::table(front, view, grant.site).await?;
     if let Some(entry) = table.entry(&list.key) {
         if entry.on_demand {
-            front.demand().touch(view, &list.wanted, now.as_second());
+            front.demand().touch(view, &list.wanted(), now.as_second());
         }
         return Ok(table);
     }
@@ -173,7 +174,7 @@ async fn find(
     drop(table);
     let answer = front
         .demand()
-        .wish(view, &list.wanted, grant.token.short_id(), now.as_second())
+        .wish(view, &list.wanted(), grant.token.short_id(), now.as_second())
         .ok_or_else(|| Refusal::unavailable("Too many feeds were asked for at once, try again later.", BUSY))?;
     match tokio::time::timeout(grant.site.patience, answer).await {
         Ok(Ok(Answer::Done)) => front.table(view).ok_or_else(|| preparing(grant.site)),
@@ -206,7 +207,6 @@ pub(super) async fn deliver(
     };
     let mut response = Response::new(files::whole(""));
     *response.status_mut() = status;
-    // All of them at once: a map that grows is made anew each time.
     response.headers_mut().reserve(HEADERS);
     describe(response.headers_mut(), entry, gzip, site, now);
     stale::mark(response.headers_mut(), age);

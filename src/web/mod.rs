@@ -7,6 +7,7 @@
 //! | [`peers`] | connections per address |
 //! | [`connection`] | TLS or not, HTTP/1 or 2, request after request |
 //! | [`paced`] | clients that read too slowly |
+//! | [`timer`] | when a head must have come |
 //! | [`tls`] | certificate and key → what accepts TLS |
 //! | [`handler`] | the order of all steps, in one function |
 //! | [`route`] | which URLs exist: 404, 405, 307 |
@@ -62,6 +63,7 @@ pub mod route;
 pub mod server;
 pub mod stale;
 pub mod table;
+pub mod timer;
 pub mod tls;
 pub mod verify;
 pub mod views;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Connections at once from one address that is no trusted proxy.
     pub max_connections_per_address: usize,
+    /// Threads that serve.
+    pub threads: usize,
     /// `None`: connections are plain.
     pub tls: Option<tls::Tls>,
     /// `serve_cache_mb`, in bytes: bodies that are kept in memory.
@@ -202,6 +206,7 @@ mod tests {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             max_connections: 4096,
             max_connections_per_address: 512,
+            threads: 1,
             tls: None,
             cache_bytes: 64 << 20,
             trusted_proxies: Vec::new(),

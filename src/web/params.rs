@@ -42,15 +42,28 @@ impl<'a> Words<'a> {
 
 /// The list that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct List {
-    /// In the words of the URL.
-    pub wanted: Wanted,
+pub struct List<'a> {
+    path: &'a FeedPath,
     /// Its key in the table of the view.
     pub key: String,
 }
 
+impl List<'_> {
+    /// In the words of the URL.
+    pub fn wanted(&self) -> Wanted {
+        let FeedPath { feed, data_type, age, format, shape } = self.path;
+        let of = if *shape == Shape::Organisation { Of::Organisation(feed.clone()) } else { Of::Feed(feed.clone()) };
+        Wanted { of, data_type: data_type.clone(), age: age.clone(), format: format.clone() }
+    }
+
+    /// The feed it is of, unless it is that of an organisation.
+    pub fn feed(&self) -> Option<&str> {
+        (self.path.shape != Shape::Organisation).then_some(&self.path.feed)
+    }
+}
+
 /// Checks path and query together. The error is the body of a 422.
-pub fn read(words: Words<'_>, path: &FeedPath, query: Option<&str>) -> Result<List, String> {
+pub fn read<'a>(words: Words<'_>, path: &'a FeedPath, query: Option<&str>) -> Result<List<'a>, String> {
     let is_vendor = path.shape == Shape::Vendor;
     let form = words.formats.iter().find(|form| form.vendor == is_vendor && form.name == path.format);
     let bad_cache =
@@ -99,19 +112,13 @@ fn mistakes(words: Words<'_>, path: &FeedPath, form: Option<&Form>, bad_cache: O
     format!("{{\"detail\":[{}]}}", mistakes.join(","))
 }
 
-fn list(path: &FeedPath, form: &Form) -> List {
+fn list<'a>(path: &'a FeedPath, form: &Form) -> List<'a> {
     let (name, data_type, age) = (&path.feed, &path.data_type, &path.age);
-    let (key, of) = match path.shape {
-        Shape::Organisation => {
-            let key = layout::organisation_key(name, data_type, age, form.extension);
-            (key, Of::Organisation(name.clone()))
-        }
-        _ => (layout::feed_key(name, data_type, age, form.extension), Of::Feed(name.clone())),
+    let key = match path.shape {
+        Shape::Organisation => layout::organisation_key(name, data_type, age, form.extension),
+        _ => layout::feed_key(name, data_type, age, form.extension),
     };
-    List {
-        key,
-        wanted: Wanted { of, data_type: path.data_type.clone(), age: path.age.clone(), format: path.format.clone() },
-    }
+    List { path, key }
 }
 
 /// The value of the last query member of that name; `+` is a space, a member without `=` is empty.
@@ -270,18 +277,18 @@ mod tests {
         Form { name: "proxy", extension: "proxy.txt", content_type: "text/plain", vendor: true, types: Some(&["url"]) },
     ];
 
-    fn ask(feed: &str, format: &str, query: &str) -> Result<List, String> {
+    fn ask(feed: &str, format: &str, query: &str) -> Result<String, String> {
         let feeds = ["block".to_owned(), "any".to_owned(), "42".to_owned()];
         let words = Words { feeds: &feeds, types: &["ipv4", "url"], ages: &["1h", "1w"], formats: &FORMATS };
         let (shape, format) =
             format.strip_prefix("vendor ").map_or((Shape::Feed, format), |name| (Shape::Vendor, name));
         let [feed, data_type, age, format] = [feed, "ipv4", "1w", format].map(str::to_owned);
-        read(words, &FeedPath { feed, data_type, age, format, shape }, Some(query))
+        read(words, &FeedPath { feed, data_type, age, format, shape }, Some(query)).map(|list| list.key)
     }
 
     #[test]
     fn formats_and_vendors_do_not_mix() {
-        assert_eq!(ask("any", "vendor wall", "").unwrap().key, "feed/any/ipv4/1w.wall.txt");
+        assert_eq!(ask("any", "vendor wall", "").unwrap(), "feed/any/ipv4/1w.wall.txt");
         assert!(ask("any", "wall", "").unwrap_err().contains("'txt' or 'yaml'"));
         let body = ask("any", "vendor txt", "").unwrap_err();
         assert!(body.contains(r#"["path","vendorName"],"msg":"Input should be 'wall' or 'proxy'","input":"txt""#));
@@ -317,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_good_path_is_a_key() {
-        assert_eq!(ask("block", "yaml", "").unwrap().key, "feed/block/ipv4/1w.yml");
+        assert_eq!(ask("block", "yaml", "").unwrap(), "feed/block/ipv4/1w.yml");
     }
 
     #[test]

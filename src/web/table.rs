@@ -2,7 +2,7 @@
 //!
 //! Invariants: a table is complete before it is looked at and never changes after; it holds its version's lease as long as
 //! anybody reads from it; a path comes from the manifest, never from a URL; a file that is not as long as the manifest says
-//! is neither served nor kept in memory.
+//! is not served, and one that is not what it says is not kept in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,9 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use http::HeaderValue;
+use ring::digest;
 
 use super::body::Body;
 use super::conditional::{self, Validators};
@@ -161,7 +163,15 @@ impl Table {
         let path = self.opened.dir.join(path);
         let keep = (length == size && self.hot.takes(size)).then(|| slot.begin()).flatten();
         let at_once = keep.is_some() || length <= AT_ONCE;
-        let reading = tokio::task::spawn_blocking(move || open(&path, size, start, (length, at_once)));
+        let (is_kept, content) = (keep.is_some(), Content { tag: entry.etag.clone(), bytes: entry.bytes });
+        let reading = tokio::task::spawn_blocking(move || {
+            let source = open(&path, size, start, (length, at_once))?;
+            match &source {
+                Source::Bytes(bytes) if is_kept => content.check(bytes, part == Part::Gzip)?,
+                _ => {}
+            }
+            Ok::<_, io::Error>(source)
+        });
         Ok(match reading.await.map_err(io::Error::other)?? {
             Source::Bytes(bytes) => {
                 if let Some(reading) = keep {
@@ -179,6 +189,36 @@ fn cut(body: &Bytes, part: Part) -> Bytes {
     let (Part::Range { start, end }, length) = (part, body.len()) else { return body.clone() };
     let end = usize::try_from(end).unwrap_or(length).saturating_add(1).min(length);
     body.slice(usize::try_from(start).unwrap_or(end).min(end)..end)
+}
+
+/// What a list must be for being kept: memory does not heal when the file does.
+struct Content {
+    tag: HeaderValue,
+    bytes: u64,
+}
+
+impl Content {
+    /// Compares the hash with that in the tag, once per body.
+    fn check(&self, body: &[u8], gzip: bool) -> io::Result<()> {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        if gzip {
+            let mut identity = GzDecoder::new(body).take(self.bytes.saturating_add(1));
+            let mut piece = [0; 8192];
+            loop {
+                match identity.read(&mut piece)? {
+                    0 => break,
+                    count => hash.update(&piece[..count]),
+                }
+            }
+        } else {
+            hash.update(body);
+        }
+        let hex: String = hash.finish().as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        if self.tag.as_bytes() == format!("\"{hex}\"").as_bytes() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the file is not what the manifest says"))
+    }
 }
 
 /// Where a body comes from.

@@ -31,7 +31,7 @@ pub fn preparing(site: &SiteSettings) -> Refusal {
 pub fn known(front: &Front, grant: &Grant<'_>, now: Timestamp) -> Option<ViewId> {
     let Claims { host, key, .. } = &grant.token.claims;
     if grant.site.key.as_ref().is_some_and(|main| main.same_as(key)) {
-        return ViewId::main(host);
+        return grant.token.main.clone();
     }
     match front.keyring().find(host, key, now.as_second()) {
         Standing::Opens(opening) => {

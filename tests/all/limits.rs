@@ -166,7 +166,8 @@ fn a_damaged_file_is_not_kept() {
         let entry = table.entry("feed/block/ipv4/10y.txt").unwrap();
         let path = dir.current().join(&entry.path);
         let good = fs::read(&path).unwrap();
-        for bad in [&good[1..], &[&good[..], b"1.1.1.1\n"].concat()] {
+        let changed = [b"9", &good[1..]].concat();
+        for bad in [&good[1..], &[&good[..], b"1.1.1.1\n"].concat(), &changed] {
             fs::write(&path, bad).unwrap();
             assert!(table.body(entry, Part::Whole).await.is_err());
             assert_eq!(hot.bytes(), 0);
