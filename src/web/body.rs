@@ -12,12 +12,17 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::direct::Filed;
+
 /// Bytes per piece of a file.
 const PIECE: u64 = 128 << 10;
 
 /// The body of every answer.
 #[derive(Debug)]
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    filed: Option<Filed>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -36,7 +41,17 @@ struct Pieces {
 impl Body {
     /// Bytes that are in memory.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self(Kind::Memory(bytes.into()))
+        Self { kind: Kind::Memory(bytes.into()), filed: None }
+    }
+
+    /// The same, being a part of what is in a file, too.
+    pub fn filed(bytes: Bytes, filed: Filed) -> Self {
+        Self { kind: Kind::Memory(bytes), filed: Some(filed) }
+    }
+
+    /// The file it is in, if it is in memory and in a file.
+    pub fn take_filed(&mut self) -> Option<Filed> {
+        self.filed.take()
     }
 
     /// The next `length` bytes of a file. Needs a runtime.
@@ -44,12 +59,12 @@ impl Body {
         if length == 0 {
             return Self::whole("");
         }
-        Self(Kind::File(Pieces { left: length, reading: read(file, length) }))
+        Self { kind: Kind::File(Pieces { left: length, reading: read(file, length) }), filed: None }
     }
 
     /// The bytes, if they are in memory.
     pub fn in_memory(&self) -> Option<&Bytes> {
-        match &self.0 {
+        match &self.kind {
             Kind::Memory(bytes) => Some(bytes),
             Kind::File(_) => None,
         }
@@ -74,7 +89,7 @@ impl http_body::Body for Body {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let frame = match &mut self.0 {
+        let frame = match &mut self.kind {
             Kind::Memory(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Kind::Memory(bytes) => Ok(std::mem::take(bytes)),
             Kind::File(pieces) => {
@@ -85,12 +100,12 @@ impl http_body::Body for Body {
                         if pieces.left > 0 {
                             pieces.reading = read(file, pieces.left);
                         } else {
-                            self.0 = Kind::Memory(Bytes::new());
+                            self.kind = Kind::Memory(Bytes::new());
                         }
                         Ok(piece.into())
                     }
                     Err(error) => {
-                        self.0 = Kind::Memory(Bytes::new());
+                        self.kind = Kind::Memory(Bytes::new());
                         Err(error)
                     }
                 }
@@ -100,11 +115,11 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.0, Kind::Memory(bytes) if bytes.is_empty())
+        matches!(&self.kind, Kind::Memory(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.0 {
+        SizeHint::with_exact(match &self.kind {
             Kind::Memory(bytes) => bytes.len() as u64,
             Kind::File(pieces) => pieces.left,
         })

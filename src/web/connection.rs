@@ -22,6 +22,7 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::direct::{Direct, Told};
 use super::files::{self, Body, Front};
 use super::handler;
 use super::logged::{self, Counted, Pending};
@@ -59,28 +60,35 @@ pub async fn serve(accepted: Accepted) {
         return;
     }
     let Some(tls) = front.settings().tls.as_ref().map(tls::Tls::acceptor) else {
-        return first(front, stream, peer, watcher, timeouts).await;
+        let told = Told::default();
+        let stream = Direct::new(stream, told.clone());
+        return first((front, Some(told)), stream, peer, watcher, timeouts).await;
     };
     match tokio::time::timeout(timeouts.head, tls.accept(stream)).await {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2) => {
             second(front, stream, peer, watcher, timeouts).await;
         }
-        Ok(Ok(stream)) => first(front, stream, peer, watcher, timeouts).await,
+        Ok(Ok(stream)) => first((front, None), stream, peer, watcher, timeouts).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS connection came about"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake did not come in time"),
     }
 }
 
-/// HTTP/1.
-async fn first<S>(front: Arc<Front>, stream: S, peer: SocketAddr, watcher: Watcher, timeouts: Arc<Timeouts>)
-where
+/// HTTP/1. `told`: if there is somebody who can send bodies from their files.
+async fn first<S>(
+    (front, told): (Arc<Front>, Option<Told>),
+    stream: S,
+    peer: SocketAddr,
+    watcher: Watcher,
+    timeouts: Arc<Timeouts>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = http1::Builder::new();
     http.timer(Timer::default()).header_read_timeout(timeouts.head).max_headers(MAX_HEADERS).keep_alive(true);
     let stream = TokioIo::new(Paced::new(stream, timeouts));
     let answering = Arc::clone(&front);
-    let service = service_fn(move |request| respond(Arc::clone(&answering), request, peer.ip()));
+    let service = service_fn(move |request| respond(Arc::clone(&answering), request, peer.ip(), told.clone()));
     if let Err(error) = watcher.watch(http.serve_connection(stream, service)).await {
         tracing::trace!(%peer, %error, "a connection ended early");
         if let Some(status) = status_of(&error) {
@@ -97,7 +105,7 @@ where
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEADER_BYTES);
     let stream = TokioIo::new(Paced::listening(stream, timeouts));
-    let service = service_fn(move |request| respond(Arc::clone(&front), request, peer.ip()));
+    let service = service_fn(move |request| respond(Arc::clone(&front), request, peer.ip(), None));
     if let Err(error) = watcher.watch(http.serve_connection(stream, service)).await {
         tracing::trace!(%peer, %error, "a connection ended early");
     }
@@ -125,6 +133,7 @@ async fn respond(
     front: Arc<Front>,
     request: Request<Incoming>,
     peer: IpAddr,
+    told: Option<Told>,
 ) -> Result<Response<Counted<Body>>, Infallible> {
     let (mut request, body) = request.into_parts();
     settle(&mut request);
@@ -133,6 +142,10 @@ async fn respond(
     let answering = AssertUnwindSafe(handler::answer(&front, &request, body, peer, now)).catch_unwind();
     let mut response = answering.await.unwrap_or_else(panicked);
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let filed = response.body_mut().take_filed();
+    if let Some(told) = told {
+        told.set(filed);
+    }
     Ok(logged::counted(response, pending))
 }
 

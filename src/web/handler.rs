@@ -38,7 +38,7 @@ const HEADERS: usize = 6;
 /// Days a token has left that are more than any word is worth, wherever on earth midnight is.
 const LONG: i32 = (expiry::NEAR / 86_400) as i32 + 2;
 
-/// Answers a request.
+/// Answers a request. What waits for long, or is asked for seldom, has its state in a box: hyper moves that of every request.
 pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr, now: Timestamp) -> Response<Body> {
     let settings = front.settings();
     let proxy_header = settings.reverse_proxy.then_some(&settings.proxy_header);
@@ -57,15 +57,15 @@ pub async fn answer(front: &Front, request: &Parts, body: Incoming, peer: IpAddr
             grant.map_or_else(Refusal::into_response, |grant| mapping::mapping(grant.site))
         }
         Route::IssueToken => {
-            let issued = issue::issue(front, &settings, request, body, &client, now);
+            let issued = Box::pin(issue::issue(front, &settings, request, body, &client, now));
             issued.await.unwrap_or_else(Refusal::into_response)
         }
-        Route::Page(page) => pages::answer(front, &settings, request, body, &client, &page, now).await,
+        Route::Page(page) => Box::pin(pages::answer(front, &settings, request, body, &client, &page, now)).await,
         Route::Feed(path) => {
             feed(front, &settings, request, &client, &path, now).await.unwrap_or_else(Refusal::into_response)
         }
         Route::Contact(about) => {
-            let answered = contact::answer(front, &settings, request, &client, &about, now);
+            let answered = Box::pin(contact::answer(front, &settings, request, &client, &about, now));
             answered.await.unwrap_or_else(Refusal::into_response)
         }
         Route::ClearCache(path) => {
@@ -107,10 +107,18 @@ async fn feed(
     let list = params::read(words, path, request.uri.query())
         .map_err(|body| Refusal::json(StatusCode::UNPROCESSABLE_ENTITY, body))?;
     check_defined(grant.site, &list)?;
-    let view = views::open(front, &grant, now, grant.site.patience).await;
-    let view = view.map_err(|none| none.refusal(grant.site))?;
+    let view = match views::known(front, &grant, now) {
+        Some(view) => view,
+        None => {
+            let view = Box::pin(views::open(front, &grant, now, grant.site.patience)).await;
+            view.map_err(|none| none.refusal(grant.site))?
+        }
+    };
     note_end(front, settings, &view, &grant, now);
-    let table = find(front, &view, &list, &grant, now).await?;
+    let table = match front.table(&view) {
+        Some(table) if table.entry(&list.key).is_some_and(|entry| !entry.on_demand) => table,
+        _ => Box::pin(find(front, &view, &list, &grant, now)).await?,
+    };
     let entry = table.entry(&list.key).ok_or_else(|| preparing(grant.site))?;
     deliver(request, &table, entry, grant.site, now).await
 }
@@ -213,7 +221,11 @@ pub(super) async fn deliver(
     let Some(part) = part else { return Ok(response) };
     describe_body(response.headers_mut(), entry, part);
     if request.method != Method::HEAD {
-        *response.body_mut() = table.body(entry, part).await.map_err(|error| {
+        let body = match table.in_memory(entry, part) {
+            Some(body) => Ok(body),
+            None => Box::pin(table.body(entry, part)).await,
+        };
+        *response.body_mut() = body.map_err(|error| {
             tracing::error!(path = entry.path, %error, "a published list cannot be read");
             Refusal::unavailable("This feed cannot be read at the moment.", site.retry_after)
         })?;

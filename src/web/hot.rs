@@ -4,6 +4,7 @@
 //! version finds what did not change; it goes with the last version that has it; looking takes no lock.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -11,6 +12,10 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use super::direct::LEAST;
+
+/// Files that are held open; bodies beyond that are sent from memory.
+const MAX_FILES: u64 = 256;
 /// A body may take this part of all there is: one over how many.
 const SHARE: u64 = 4;
 
@@ -18,8 +23,15 @@ const SHARE: u64 = 4;
 #[derive(Debug)]
 pub struct Hot {
     limit: AtomicU64,
-    held: Arc<AtomicU64>,
+    held: Arc<Held>,
     known: Mutex<Known>,
+}
+
+/// How much is kept.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: AtomicU64,
+    files: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -32,10 +44,19 @@ struct Known {
 /// The place of one body.
 #[derive(Debug)]
 pub struct Slot {
-    body: ArcSwapOption<Bytes>,
+    body: ArcSwapOption<Kept>,
     used: AtomicBool,
     reading: AtomicBool,
-    held: Arc<AtomicU64>,
+    held: Arc<Held>,
+}
+
+/// A body that is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// All of it.
+    pub bytes: Bytes,
+    /// The file it was read from, if it is worth while to send it from there.
+    pub file: Option<Arc<File>>,
 }
 
 impl Hot {
@@ -52,7 +73,7 @@ impl Hot {
 
     /// Bytes that are kept now.
     pub fn bytes(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
+        self.held.bytes.load(Ordering::Relaxed)
     }
 
     /// The place of the body with this tag; whoever holds it holds the body.
@@ -80,9 +101,10 @@ impl Hot {
         length <= self.limit.load(Ordering::Relaxed) / SHARE
     }
 
-    /// Keeps a body; others go for it, those first that were not asked for lately.
-    pub fn keep(&self, slot: &Arc<Slot>, body: &Bytes) {
-        let length = body.len() as u64;
+    /// Keeps a body; others go for it, those first that were not asked for lately. `file`: what it was read from, with nothing
+    /// before it.
+    pub fn keep(&self, slot: &Arc<Slot>, bytes: &Bytes, file: File) {
+        let length = bytes.len() as u64;
         if !self.takes(length) {
             return;
         }
@@ -90,8 +112,11 @@ impl Hot {
         if slot.body.load().is_some() || !self.make_room(&mut known, length) {
             return;
         }
-        self.held.fetch_add(length, Ordering::Relaxed);
-        slot.body.store(Some(Arc::new(body.clone())));
+        let is_worth_it = bytes.len() >= LEAST && self.held.files.load(Ordering::Relaxed) < MAX_FILES;
+        self.held.bytes.fetch_add(length, Ordering::Relaxed);
+        self.held.files.fetch_add(u64::from(is_worth_it), Ordering::Relaxed);
+        let file = is_worth_it.then(|| Arc::new(file));
+        slot.body.store(Some(Arc::new(Kept { bytes: bytes.clone(), file })));
         known.filled.push_back(Arc::downgrade(slot));
     }
 
@@ -123,9 +148,9 @@ impl Hot {
 
 impl Slot {
     /// The body, if it is kept.
-    pub fn get(&self) -> Option<Bytes> {
+    pub fn get(&self) -> Option<Kept> {
         let body = self.body.load();
-        let body = Bytes::clone(body.as_deref()?);
+        let body = Kept::clone(body.as_deref()?);
         // Written only when it changes: many read it at once.
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
@@ -140,7 +165,8 @@ impl Slot {
 
     fn empty(&self) {
         if let Some(body) = self.body.swap(None) {
-            self.held.fetch_sub(body.len() as u64, Ordering::Relaxed);
+            self.held.bytes.fetch_sub(body.bytes.len() as u64, Ordering::Relaxed);
+            self.held.files.fetch_sub(u64::from(body.file.is_some()), Ordering::Relaxed);
         }
     }
 }
@@ -178,7 +204,7 @@ mod tests {
 
     fn filled(hot: &Hot, number: usize, length: usize) -> Arc<Slot> {
         let slot = hot.slot(&tag(number));
-        hot.keep(&slot, &vec![0; length].into());
+        hot.keep(&slot, &vec![0; length].into(), tempfile::tempfile().unwrap());
         slot
     }
 
@@ -196,14 +222,14 @@ mod tests {
         hot.resize(50);
         assert_eq!(hot.bytes(), 40);
         hot.resize(0);
-        assert_eq!((hot.bytes(), filled(&hot, 60, 1).get()), (0, None));
+        assert_eq!((hot.bytes(), filled(&hot, 60, 1).get().is_none()), (0, true));
     }
 
     #[test]
     fn one_that_is_too_large_moves_nothing_out() {
         let hot = Hot::new(100);
         let slots = [1, 2, 3].map(|number| filled(&hot, number, 25));
-        assert_eq!(filled(&hot, 4, 26).get(), None);
+        assert!(filled(&hot, 4, 26).get().is_none());
         assert!(slots.iter().all(|slot| slot.get().is_some()));
     }
 
@@ -213,12 +239,23 @@ mod tests {
         let (old, new) = (filled(&hot, 1, 10), hot.slot(&tag(1)));
         drop(old);
         hot.tidy();
-        assert_eq!((new.get().map(|body| body.len()), hot.bytes()), (Some(10), 10));
+        assert_eq!((new.get().map(|body| body.bytes.len()), hot.bytes()), (Some(10), 10));
         drop(new);
-        assert_eq!((hot.bytes(), hot.slot(&tag(1)).get()), (0, None));
+        assert_eq!((hot.bytes(), hot.slot(&tag(1)).get().is_none()), (0, true));
         hot.tidy();
         assert!(hot.known().slots.is_empty());
         assert!(hot.known().filled.is_empty());
+    }
+
+    #[test]
+    fn files_of_large_bodies_stay_open_but_not_too_many() {
+        let hot = Hot::new(1 << 30);
+        let slots: Vec<_> = (0..300).map(|number| filled(&hot, number, LEAST)).collect();
+        let with_file = slots.iter().filter(|slot| slot.get().is_some_and(|body| body.file.is_some()));
+        assert_eq!(with_file.count() as u64, MAX_FILES);
+        drop(slots);
+        assert!(filled(&hot, 400, LEAST).get().is_some_and(|body| body.file.is_some()));
+        assert!(filled(&hot, 401, LEAST - 1).get().is_none_or(|body| body.file.is_none()));
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! | [`files`] | what is served now, swapped part by part |
 //! | [`table`] | key → list of one version → body |
 //! | [`hot`] | bodies that are asked for, in memory |
+//! | [`direct`] | a body from its file to the client |
 //! | [`body`] | bytes in memory or a file → what is sent |
 //! | [`stale`] | how old what is served is, and what a list that is too old answers |
 //! | [`contact`] | `/v1/check`, `/v1/statistics`, warninglists: what MISP said the last time |
@@ -42,6 +43,7 @@ pub mod client_ip;
 pub mod conditional;
 pub mod connection;
 pub mod contact;
+pub mod direct;
 pub mod favicon;
 pub mod files;
 pub mod guard;

@@ -3,6 +3,8 @@
 //! Invariants: the path is percent-decoded once, before it is matched, so a decoded slash parts segments; segments are never
 //! empty; a redirect stays on this host, its target is a path.
 
+use std::borrow::Cow;
+
 use http::{Method, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -28,6 +30,9 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',')
     .remove(b';')
     .remove(b'=');
+
+/// No URL below `/v1/` has more segments than this.
+const MAX_SEGMENTS: usize = 9;
 
 /// Which shape the URL of a list has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +125,11 @@ pub fn route(method: &Method, uri: &Uri) -> Route {
     if uri.scheme().is_some() || uri.authority().is_some() {
         return Route::NotFound;
     }
-    let path = percent_decode_str(uri.path()).decode_utf8_lossy();
+    let path = match uri.path() {
+        // Most paths are what they mean.
+        plain if !plain.contains('%') => Cow::Borrowed(plain),
+        encoded => percent_decode_str(encoded).decode_utf8_lossy(),
+    };
     match find(&path) {
         Some(route) => {
             let methods = route.methods();
@@ -161,14 +170,20 @@ fn find(path: &str) -> Option<Route> {
     if let Some(name) = path.strip_prefix("/static/").filter(|name| !name.is_empty()) {
         return Some(Route::Page(Page::Static(name.to_owned())));
     }
-    let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
-    if let ["warninglist", "id", id, "output", format] = *segments.as_slice()
+    let mut parts = [""; MAX_SEGMENTS];
+    let mut count = 0;
+    for segment in path.strip_prefix("/v1/")?.split('/') {
+        *parts.get_mut(count)? = segment;
+        count += 1;
+    }
+    let segments = &parts[..count];
+    if let ["warninglist", "id", id, "output", format] = *segments
         && !id.is_empty()
         && !format.is_empty()
     {
         return Some(Route::Contact(About::Warninglist { id: id.to_owned(), format: format.to_owned() }));
     }
-    let (words, shape) = match *segments.as_slice() {
+    let (words, shape) = match *segments {
         ["feed", feed, "type", data_type, "age", age, "output", format] => {
             ([feed, data_type, age, format], Shape::Feed)
         }

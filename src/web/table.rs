@@ -17,6 +17,7 @@ use ring::digest;
 
 use super::body::Body;
 use super::conditional::{self, Validators};
+use super::direct::Filed;
 use super::hot::{Hot, Slot};
 use super::stale::LastSuccess;
 use crate::snapshot::layout;
@@ -79,6 +80,14 @@ impl Entry {
             path: artifact.path,
             on_demand: artifact.on_demand,
         })
+    }
+
+    /// Where the body of a part is kept, and how many bytes that body has; a part may be less.
+    fn place(&self, part: Part) -> (&Arc<Slot>, u64) {
+        match (part, &self.gzip_body, self.gzip_bytes) {
+            (Part::Gzip, Some(slot), Some(bytes)) => (slot, bytes),
+            _ => (&self.body, self.bytes),
+        }
     }
 
     /// What names its state.
@@ -146,15 +155,23 @@ impl Table {
         }
     }
 
+    /// A part of one of its entries, if it is in memory.
+    pub fn in_memory(&self, entry: &Entry, part: Part) -> Option<Body> {
+        let (slot, size) = entry.place(part);
+        let body = slot.get().filter(|body| body.bytes.len() as u64 == size)?;
+        let bytes = cut(&body.bytes, part);
+        Some(match body.file {
+            Some(file) => Body::filed(bytes, Filed { bytes: body.bytes, file }),
+            None => Body::whole(bytes),
+        })
+    }
+
     /// A part of one of its entries: what is in memory at once, all else as it is read.
     pub async fn body(&self, entry: &Entry, part: Part) -> io::Result<Body> {
-        let (slot, size) = match (part, &entry.gzip_body, entry.gzip_bytes) {
-            (Part::Gzip, Some(slot), Some(bytes)) => (slot, bytes),
-            _ => (&entry.body, entry.bytes),
-        };
-        if let Some(body) = slot.get().filter(|body| body.len() as u64 == size) {
-            return Ok(Body::whole(cut(&body, part)));
+        if let Some(body) = self.in_memory(entry, part) {
+            return Ok(body);
         }
+        let (slot, size) = entry.place(part);
         let (start, length) = match part {
             Part::Range { start, end } => (start, (end + 1).saturating_sub(start)),
             Part::Whole | Part::Gzip => (0, size),
@@ -167,15 +184,15 @@ impl Table {
         let reading = tokio::task::spawn_blocking(move || {
             let source = open(&path, size, start, (length, at_once))?;
             match &source {
-                Source::Bytes(bytes) if is_kept => content.check(bytes, part == Part::Gzip)?,
+                Source::Bytes(bytes, _) if is_kept => content.check(bytes, part == Part::Gzip)?,
                 _ => {}
             }
             Ok::<_, io::Error>(source)
         });
         Ok(match reading.await.map_err(io::Error::other)?? {
-            Source::Bytes(bytes) => {
+            Source::Bytes(bytes, file) => {
                 if let Some(reading) = keep {
-                    self.hot.keep(reading.slot(), &bytes);
+                    self.hot.keep(reading.slot(), &bytes, file);
                 }
                 Body::whole(bytes)
             }
@@ -223,7 +240,7 @@ impl Content {
 
 /// Where a body comes from.
 enum Source {
-    Bytes(Bytes),
+    Bytes(Bytes, File),
     File(File),
 }
 
@@ -238,9 +255,9 @@ fn open(path: &Path, size: u64, start: u64, (length, at_once): (u64, bool)) -> i
         return Ok(Source::File(file));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    file.take(length).read_to_end(&mut bytes)?;
+    (&mut file).take(length).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).ok() != Some(length) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(Source::Bytes(bytes.into()))
+    Ok(Source::Bytes(bytes.into(), file))
 }
