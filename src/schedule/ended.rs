@@ -108,10 +108,11 @@ impl Schedule {
     }
 
     fn refreshed(&mut self, view: &ViewId, refreshed: Refreshed, now: Timestamp) {
+        // First: who sees the new version must find what the MISP said while it was made.
+        self.show_contact(view);
         if let Some(report) = refreshed.result.as_ref().ok().or(refreshed.expired.as_ref()) {
             self.published(view, report);
         }
-        self.show_contact(view);
         let Some(lane) = self.lanes.get_mut(view) else { return };
         // What is asked for and was not covered has been pulled now, or will not be soon.
         let patient = std::mem::take(&mut lane.patient);

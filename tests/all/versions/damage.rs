@@ -271,7 +271,7 @@ fn healing_beside_serve_makes_its_answers_right_again() {
     let list = dir.current().join("feed/block/ipv4/10y.txt");
     scribble(&list);
     fs::remove_file(list.with_extension("txt.gz")).unwrap();
-    assert_ne!(answer(&server, &[]).body, good.body, "the damage is seen");
+    assert_eq!(answer(&server, &[]).body, good.body, "what is in memory is right");
     let before = fs::read_link(dir.view().join("current")).unwrap();
     let said = verify(&dir, &[]).good();
     assert!(said.out.contains("repaired"), "{said:?}");
