@@ -126,6 +126,7 @@ impl AsyncWrite for Direct {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs a client")]
 mod tests {
     use std::io::Write;
 
