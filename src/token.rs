@@ -9,7 +9,7 @@
 
 pub mod cache;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
 use base64::Engine;
@@ -20,8 +20,8 @@ use ring::{digest, hmac, pbkdf2};
 use zeroize::Zeroizing;
 
 use crate::secret::Secret;
-use crate::view::ViewId;
 use crate::view::seal::Sealer;
+use crate::view::{ViewId, keyring};
 
 /// Rounds of PBKDF2; fixed by the tokens in the field.
 const ROUNDS: std::num::NonZeroU32 = std::num::NonZeroU32::new(600_000).unwrap();
@@ -136,6 +136,8 @@ pub struct Opened {
     pub hash: String,
     /// The view of the site's own key, whether or not this token carries it; `None`: no site is called so.
     pub main: Option<ViewId>,
+    /// By which the keyring finds its key, once that was asked for.
+    pub place: OnceLock<keyring::Digest>,
 }
 
 impl Opened {
@@ -195,7 +197,7 @@ impl TokenKeys {
         let frame = decode_leniently(text).ok_or(TokenError::Base64)?;
         let claims = self.open_frame(&frame)?;
         let (hash_as_sent, hash) = (sha256_hex(text), sha256_hex(&URL_SAFE.encode(&frame)));
-        Ok(Opened { main: ViewId::main(&claims.host), claims, hash_as_sent, hash })
+        Ok(Opened { main: ViewId::main(&claims.host), claims, hash_as_sent, hash, place: OnceLock::new() })
     }
 
     fn open_frame(&self, frame: &[u8]) -> Result<Claims, TokenError> {

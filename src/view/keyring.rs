@@ -82,7 +82,8 @@ impl Opening {
     }
 }
 
-type Digest = [u8; 32];
+/// The keyed hash of a site and a key, by which this process finds what the key opens.
+pub type Digest = [u8; 32];
 
 #[derive(Debug)]
 struct Known {
@@ -111,7 +112,8 @@ impl Keyring {
         Ok(Self { secret, known: RwLock::default(), news: watch::Sender::new(()) })
     }
 
-    fn digest(&self, site: &str, key: &Secret) -> Digest {
+    /// What [`find_by`](Self::find_by) looks up.
+    pub fn digest(&self, site: &str, key: &Secret) -> Digest {
         let mut context = hmac::Context::with_key(&self.secret);
         // A site's name has no such byte, so no two pairs give one text.
         [site.as_bytes(), &[0], key.reveal().as_bytes()].into_iter().for_each(|part| context.update(part));
@@ -127,9 +129,13 @@ impl Keyring {
 
     /// What is known of a key (`now` in Unix seconds).
     pub fn find(&self, site: &str, key: &Secret, now: i64) -> Standing {
-        let digest = self.digest(site, key);
+        self.find_by(&self.digest(site, key), now)
+    }
+
+    /// [`find`](Self::find) without hashing: for those who keep the hash.
+    pub fn find_by(&self, digest: &Digest, now: i64) -> Standing {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&digest) {
+        match known.get(digest) {
             Some(Known { standing: Standing::Closed(_), until }) if *until <= now => Standing::Unknown,
             Some(known) => known.standing.clone(),
             None => Standing::Unknown,

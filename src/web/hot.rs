@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -55,8 +56,37 @@ pub struct Slot {
 pub struct Kept {
     /// All of it.
     pub bytes: Bytes,
-    /// The file it was read from, if it is worth while to send it from there.
-    pub file: Option<Arc<File>>,
+    source: Option<Source>,
+}
+
+/// The file a body was read from, and when it was changed then.
+#[derive(Clone, Debug)]
+struct Source {
+    file: Arc<File>,
+    changed: (i64, i64),
+}
+
+impl Source {
+    fn new(file: File) -> Option<Self> {
+        let changed = changed(&file)?;
+        Some(Self { file: Arc::new(file), changed })
+    }
+}
+
+/// When the bytes of a file were changed, to the nanosecond; `None`: it has no name any more. Asking an open file for that waits
+/// for nothing.
+fn changed(file: &File) -> Option<(i64, i64)> {
+    let metadata = file.metadata().ok().filter(|metadata| metadata.nlink() > 0)?;
+    Some((metadata.mtime(), metadata.mtime_nsec()))
+}
+
+impl Kept {
+    /// The file it was read from, if it is worth while to send it from there. A file that somebody has written to since, or
+    /// replaced by a good one, is not what was read.
+    pub fn file(&self) -> Option<&Arc<File>> {
+        let source = self.source.as_ref()?;
+        (changed(&source.file) == Some(source.changed)).then_some(&source.file)
+    }
 }
 
 impl Hot {
@@ -112,11 +142,11 @@ impl Hot {
         if slot.body.load().is_some() || !self.make_room(&mut known, length) {
             return;
         }
-        let is_worth_it = bytes.len() >= LEAST && self.held.files.load(Ordering::Relaxed) < MAX_FILES;
+        let is_room = bytes.len() >= LEAST && self.held.files.load(Ordering::Relaxed) < MAX_FILES;
+        let source = is_room.then(|| Source::new(file)).flatten();
         self.held.bytes.fetch_add(length, Ordering::Relaxed);
-        self.held.files.fetch_add(u64::from(is_worth_it), Ordering::Relaxed);
-        let file = is_worth_it.then(|| Arc::new(file));
-        slot.body.store(Some(Arc::new(Kept { bytes: bytes.clone(), file })));
+        self.held.files.fetch_add(u64::from(source.is_some()), Ordering::Relaxed);
+        slot.body.store(Some(Arc::new(Kept { bytes: bytes.clone(), source })));
         known.filled.push_back(Arc::downgrade(slot));
     }
 
@@ -166,7 +196,7 @@ impl Slot {
     fn empty(&self) {
         if let Some(body) = self.body.swap(None) {
             self.held.bytes.fetch_sub(body.bytes.len() as u64, Ordering::Relaxed);
-            self.held.files.fetch_sub(u64::from(body.file.is_some()), Ordering::Relaxed);
+            self.held.files.fetch_sub(u64::from(body.source.is_some()), Ordering::Relaxed);
         }
     }
 }
@@ -196,6 +226,8 @@ impl Drop for Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn tag(number: usize) -> HeaderValue {
@@ -204,7 +236,9 @@ mod tests {
 
     fn filled(hot: &Hot, number: usize, length: usize) -> Arc<Slot> {
         let slot = hot.slot(&tag(number));
-        hot.keep(&slot, &vec![0; length].into(), tempfile::tempfile().unwrap());
+        // Any file that stays as it is.
+        let file = File::open(std::env::current_exe().unwrap()).unwrap();
+        hot.keep(&slot, &vec![0; length].into(), file);
         slot
     }
 
@@ -251,11 +285,39 @@ mod tests {
     fn files_of_large_bodies_stay_open_but_not_too_many() {
         let hot = Hot::new(1 << 30);
         let slots: Vec<_> = (0..300).map(|number| filled(&hot, number, LEAST)).collect();
-        let with_file = slots.iter().filter(|slot| slot.get().is_some_and(|body| body.file.is_some()));
+        let with_file = slots.iter().filter(|slot| slot.get().is_some_and(|body| body.file().is_some()));
         assert_eq!(with_file.count() as u64, MAX_FILES);
         drop(slots);
-        assert!(filled(&hot, 400, LEAST).get().is_some_and(|body| body.file.is_some()));
-        assert!(filled(&hot, 401, LEAST - 1).get().is_none_or(|body| body.file.is_none()));
+        assert!(filled(&hot, 400, LEAST).get().is_some_and(|body| body.file().is_some()));
+        assert!(filled(&hot, 401, LEAST - 1).get().is_none_or(|body| body.file().is_none()));
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_or_replaced_is_not_sent() {
+        let (hot, folder) = (Hot::new(1 << 30), tempfile::tempdir().unwrap());
+        let has_file = |slot: &Arc<Slot>| slot.get().unwrap().file().is_some();
+        for (number, change) in [fs_write as fn(&Path), replace].into_iter().enumerate() {
+            let path = folder.path().join(number.to_string());
+            let old = File::create(&path).unwrap();
+            old.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            let slot = hot.slot(&tag(number));
+            hot.keep(&slot, &vec![0; LEAST].into(), File::open(&path).unwrap());
+            assert!(has_file(&slot));
+            std::fs::hard_link(&path, folder.path().join("linked")).unwrap();
+            assert!(has_file(&slot), "another version has it, too");
+            std::fs::remove_file(folder.path().join("linked")).unwrap();
+            change(&path);
+            assert!(!has_file(&slot) && slot.get().unwrap().bytes.len() == LEAST);
+        }
+    }
+
+    fn fs_write(path: &Path) {
+        std::io::Write::write_all(&mut File::options().append(true).open(path).unwrap(), b"x").unwrap();
+    }
+
+    fn replace(path: &Path) {
+        std::fs::remove_file(path).unwrap();
+        drop(File::create(path).unwrap());
     }
 
     #[test]

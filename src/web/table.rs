@@ -160,7 +160,7 @@ impl Table {
         let (slot, size) = entry.place(part);
         let body = slot.get().filter(|body| body.bytes.len() as u64 == size)?;
         let bytes = cut(&body.bytes, part);
-        Some(match body.file {
+        Some(match body.file().cloned() {
             Some(file) => Body::filed(bytes, Filed { bytes: body.bytes, file }),
             None => Body::whole(bytes),
         })

@@ -33,7 +33,8 @@ pub fn known(front: &Front, grant: &Grant<'_>, now: Timestamp) -> Option<ViewId>
     if grant.site.key.as_ref().is_some_and(|main| main.same_as(key)) {
         return grant.token.main.clone();
     }
-    match front.keyring().find(host, key, now.as_second()) {
+    let place = grant.token.place.get_or_init(|| front.keyring().digest(host, key));
+    match front.keyring().find_by(place, now.as_second()) {
         Standing::Opens(opening) => {
             opening.poll(now.as_second());
             Some(opening.view.clone())

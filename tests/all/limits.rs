@@ -179,6 +179,28 @@ fn a_damaged_file_is_not_kept() {
 }
 
 #[test]
+fn what_is_in_memory_stays_right_whatever_happens_to_the_file() {
+    // Large enough for being sent from the file.
+    let dir = folder("serve_cache_mb: 64\n");
+    let server = Server::start(&dir);
+    let (token, mut client) = (good_token(), Client::new(server.port));
+    let mut get = || client.get(LARGE, &[("token", &token)]);
+    let path = dir.current().join("feed/block/url/10y.txt");
+    let good = fs::read(&path).unwrap();
+    for _ in 0..3 {
+        assert!(get().body == good);
+    }
+    let part = Client::new(server.port).get(LARGE, &[("token", &token), ("range", "bytes=100-2000099")]);
+    assert!(part.body == good[100..2_000_100], "a part from the file");
+    fs::write(&path, vec![b'x'; good.len()]).unwrap();
+    assert!(get().body == good, "the same length, other bytes");
+    fs::write(&path, "x").unwrap();
+    assert!(get().body == good, "shorter");
+    fs::remove_file(&path).unwrap();
+    assert!(get().body == good, "gone");
+}
+
+#[test]
 fn a_new_version_is_served_at_once() {
     let dir = folder("");
     let server = Server::start(&dir);

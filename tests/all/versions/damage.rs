@@ -253,6 +253,9 @@ fn served() -> (Misp, Dir, Server) {
         settle(&mut world);
     }
     dir.run(&["refresh"]).good();
+    // What is in memory is good, whatever happens to the file: damage would not be seen.
+    let config = fs::read_to_string(dir.path().join("config/config.yaml")).unwrap();
+    dir.write("config/config.yaml", &format!("{config}serve_cache_mb: 0\n"));
     let server = Server::start(&dir);
     (misp, dir, server)
 }
