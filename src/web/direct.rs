@@ -136,6 +136,7 @@ mod tests {
     use super::*;
 
     /// What arrives of a head and this part of bytes that the file is said to have, too.
+    #[allow(clippy::disallowed_methods, reason = "a test is its own client")]
     async fn arrives(in_file: &[u8], bytes: &Bytes, part: std::ops::Range<usize>) -> Vec<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -299,7 +299,7 @@ mod tests {
         let has_file = |slot: &Arc<Slot>| slot.get().unwrap().file().is_some();
         for (number, change) in [fs_write as fn(&Path), replace].into_iter().enumerate() {
             let path = folder.path().join(number.to_string());
-            let old = File::create(&path).unwrap();
+            let old = tempfile::NamedTempFile::new_in(&folder).unwrap().persist(&path).unwrap();
             old.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
             let slot = hot.slot(&tag(number));
             hot.keep(&slot, &vec![0; LEAST].into(), File::open(&path).unwrap());
@@ -317,8 +317,8 @@ mod tests {
     }
 
     fn replace(path: &Path) {
-        std::fs::remove_file(path).unwrap();
-        drop(File::create(path).unwrap());
+        let good = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+        good.persist(path).unwrap();
     }
 
     #[test]
