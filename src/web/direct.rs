@@ -126,7 +126,6 @@ impl AsyncWrite for Direct {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "a test needs a client")]
 mod tests {
     use std::io::Write;
 

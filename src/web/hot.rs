@@ -225,7 +225,6 @@ impl Drop for Reading {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "files of a test matter to nobody")]
 mod tests {
     use std::path::Path;
 
