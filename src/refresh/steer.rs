@@ -100,7 +100,6 @@ impl Inner {
         let outcome = self.republish(&from, "approved", counters, now)?;
         drop(from);
         counters.guarded = None;
-        counters.base.clear();
         // A feed that fell to zero was part of what is approved.
         let emptied: Vec<String> =
             counters.holds.keys().filter_map(|key| holds::feed_of(key)).map(str::to_owned).collect();
@@ -197,7 +196,10 @@ impl Inner {
                 writer.note_change(&list, change);
             }
         }
-        self.finish(writer, Placing::Serve, counters)
+        let outcome = self.finish(writer, Placing::Serve, counters)?;
+        // What somebody chose is what jumps are measured against from now on.
+        counters.base.clear();
+        Ok(outcome)
     }
 }
 

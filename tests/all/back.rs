@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use cratos::demand::{Of, Wanted};
-use cratos::refresh::Act;
+use cratos::refresh::{Act, How};
 use cratos::snapshot::manifest;
 
 use crate::guard::{KEY, LIST, current, delete, grow, held, later, source, version};
@@ -107,6 +107,30 @@ fn a_mistake_that_was_rolled_back_is_held_when_it_is_still_there() {
     held(&source, false, &[KEY]);
     source.steer(Act::Approve).unwrap();
     source.assert_true("approved");
+}
+
+/// What was served before time went by without the source is no measure once somebody chose something else.
+#[test]
+fn what_is_rolled_back_to_is_what_jumps_are_measured_against() {
+    let source = source("");
+    later(&source, |world| grow(world, 100..125));
+    let grown = source.refresh(How { full: false, release: true }).unwrap().version.unwrap();
+    for (events, left) in [(1..=15, 30), (22..=31, 20)] {
+        later(&source, |world| delete(world, events));
+        source.good(false);
+        assert_eq!(block(&source).len(), left);
+    }
+    source.expire(7200);
+    source.steer(Act::Rollback(grown)).unwrap();
+    assert_eq!(block(&source).len(), 45);
+    later(&source, |world| {
+        world.advance(7200);
+        grow(world, 0..15);
+        grow(world, 100..110);
+    });
+    held(&source, false, &["pinned"]);
+    source.steer(Act::Unpin).unwrap();
+    assert_eq!((source.good(false).holds.len(), block(&source).len()), (0, 45));
 }
 
 #[test]
