@@ -60,6 +60,9 @@ impl Schedule {
 
     /// Somebody decided something about a version.
     fn decided(&mut self, view: &ViewId, taken: &Taken, result: Result<Report, RefreshError>) {
+        if let Some(lane) = self.lanes.get_mut(view) {
+            lane.deciding = lane.deciding.saturating_sub(1);
+        }
         let outcome = match result {
             Ok(report) => {
                 self.published(view, &report);

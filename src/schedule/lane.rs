@@ -44,6 +44,8 @@ pub(super) struct Lane {
     pub(super) questions: BTreeMap<Question, Askers>,
     /// One of them is being asked.
     pub(super) asking: bool,
+    /// Decisions about versions that are under way.
+    pub(super) deciding: u32,
     /// Of other commands, for the next refresh.
     pub(super) orders: Vec<Taken>,
     /// Of other commands, for the refresh under way.
@@ -81,6 +83,7 @@ impl Lane {
             rendered_at: 0,
             questions: BTreeMap::new(),
             asking: false,
+            deciding: 0,
             orders: Vec::new(),
             serving: Vec::new(),
             stretched: false,
@@ -98,7 +101,7 @@ impl Lane {
 
     /// Nothing of the view runs.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_none() && !self.rendering && !self.asking
+        self.running.is_none() && !self.rendering && !self.asking && self.deciding == 0
     }
 
     /// The next question to be asked, if none is.

@@ -23,6 +23,8 @@ mod asked;
 mod ended;
 mod lane;
 mod proofs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
@@ -294,6 +296,7 @@ impl Schedule {
             match lane {
                 Some(lane) => match taken.order.act {
                     Some(act) => {
+                        lane.deciding += 1;
                         self.tasks.spawn(steer(lane.publisher.clone(), act, taken));
                     }
                     None => lane.orders.push(taken),
