@@ -74,6 +74,9 @@ pub enum StageError {
          remove it"
     )]
     NoWarninglist(String),
+    /// A warninglist that `never_publish` names has no entries any more.
+    #[error("never_publish: the warninglist \"{0}\" has no entries any more; if that is so, remove it")]
+    EmptyWarninglist(String),
     /// A warninglist that `never_publish` names was never fetched; no refresh has succeeded since it was named.
     #[error("never_publish: the warninglist \"{0}\" was never fetched; a refresh comes first")]
     NoListYet(String),

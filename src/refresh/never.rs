@@ -1,7 +1,7 @@
 //! What is never published of a view, made ready. In: the site's settings, and the warninglists they name. Out: [`Never`].
 //!
 //! The lists are fetched from the view's MISP with every full pull, and whenever one of them is not kept. While they cannot be
-//! fetched the last good ones count.
+//! fetched, or what came cannot be used, the last good ones count.
 //!
 //! Invariants: without every list that is named nothing is published; what another user or MISP gave does not count.
 
@@ -68,29 +68,40 @@ impl Inner {
         on_thread(move || inner.keep_never(kept, fetched, now.as_second())).await
     }
 
-    /// Takes fetched lists over; one that is gone from the MISP stays as it was, if it is known.
+    /// Takes fetched lists over. One that is gone from the MISP, has lost all entries or cannot be used stays as it was, if it is
+    /// known.
     fn keep_never(
         &self,
         before: KeptLists,
         mut fetched: BTreeMap<String, NamedList>,
         now: i64,
     ) -> Result<(), StageError> {
+        let names = &self.site.never.warninglists;
         let mut after = KeptLists { source: before.source.clone(), lists: Vec::new() };
-        for name in &self.site.never.warninglists {
+        for name in names {
             let old = before.lists.iter().find(|list| list.name == *name);
-            after.lists.push(match (fetched.remove(name), old) {
-                (Some(NamedList { matching, types, values }), _) => {
-                    KeptList { name: name.clone(), matching, types, fetched_at: now, values }
+            let new = fetched.remove(name).map(|list| {
+                let NamedList { matching, types, values } = list;
+                KeptList { name: name.clone(), matching, types, fetched_at: now, values }
+            });
+            let why = match (&new, old) {
+                (None, _) => Some(StageError::NoWarninglist(name.clone())),
+                // A MISP that updates its lists empties them first.
+                (Some(new), Some(old)) if new.values.is_empty() && !old.values.is_empty() => {
+                    Some(StageError::EmptyWarninglist(name.clone()))
                 }
-                (None, Some(old)) => {
-                    tracing::warn!(view = %self.site.view, list = name, "this warninglist is gone from the MISP; its last entries count");
+                (Some(new), _) => usable(new).err(),
+            };
+            after.lists.push(match (why, new, old) {
+                (None, Some(new), _) => new,
+                (Some(error), _, Some(old)) => {
+                    tracing::warn!(view = %self.site.view, %error, "its last entries count");
                     old.clone()
                 }
-                (None, None) => return Err(StageError::NoWarninglist(name.clone())),
+                (Some(error), _, None) => return Err(error),
+                (None, None, _) => return Err(StageError::NoWarninglist(name.clone())),
             });
         }
-        // What cannot be used must not replace what can.
-        Never::new(&[], &lists(&after, &self.site.never.warninglists)?, &[])?;
         self.state.keep_never_lists(&after)?;
         *lock(&self.never) = None;
         Ok(())
@@ -117,13 +128,23 @@ fn kept_lists(site: &Site, state: &ViewState) -> Result<KeptLists, StageError> {
 fn lists(kept: &KeptLists, names: &[String]) -> Result<Vec<Warninglist>, StageError> {
     let list = |name: &String| {
         let kept = kept.lists.iter().find(|list| list.name == *name);
-        let kept = kept.ok_or_else(|| StageError::NoListYet(name.clone()))?;
-        let matching = Matching::named(&kept.matching).ok_or_else(|| NoList {
-            list: name.clone(),
-            cause: format!("this program does not know its type {:?}", kept.matching),
-        })?;
-        let families = Families::of_misp_types(kept.types.iter().map(String::as_str));
-        Ok(Warninglist { name: name.clone(), matching, families, values: kept.values.clone() })
+        warninglist(kept.ok_or_else(|| StageError::NoListYet(name.clone()))?)
     };
     names.iter().map(list).collect()
+}
+
+fn warninglist(kept: &KeptList) -> Result<Warninglist, StageError> {
+    let KeptList { name, matching, types, values, .. } = kept;
+    let matching = Matching::named(matching).ok_or_else(|| NoList {
+        list: name.clone(),
+        cause: format!("this program does not know its type {matching:?}"),
+    })?;
+    let families = Families::of_misp_types(types.iter().map(String::as_str));
+    Ok(Warninglist { name: name.clone(), matching, families, values: values.clone() })
+}
+
+/// Err: why nothing can be compared with it.
+fn usable(kept: &KeptList) -> Result<(), StageError> {
+    Never::new(&[], &[warninglist(kept)?], &[])?;
+    Ok(())
 }

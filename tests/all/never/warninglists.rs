@@ -1,10 +1,11 @@
 //! Warninglists of the site's MISP, by name: when they are asked for, what counts while they cannot be had.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use super::world;
 use crate::dir::SITE;
-use crate::misp::{Fault, Kind, World};
+use crate::misp::{Fault, Kind, Warninglist, World};
 use crate::source::{BLOCK, Source, add, settle};
 
 const LIST: &str = "feed/block/hostname/10y.txt";
@@ -107,4 +108,31 @@ fn a_pattern_that_cannot_be_matched_fails_the_refresh_and_names_it() {
     source.misp.world().add_to_warninglist(list, "/(^|\\.)google\\.[a-z]{2,3}$/i");
     source.good(false);
     assert_eq!(lines(&source), ["evil.example.net"]);
+}
+
+#[test]
+fn a_list_that_an_update_spoils_or_empties_stays_as_it_was() {
+    for spoil in [
+        |list: &mut Warninglist| list.entries = BTreeSet::new(),
+        |list: &mut Warninglist| (list.kind, list.entries) = ("regex".into(), BTreeSet::from(["/a(?=b)/".to_owned()])),
+        |list: &mut Warninglist| list.kind = "no such kind".into(),
+    ] {
+        let mut source = Source::new(with_list(), SETTINGS);
+        source.good(true);
+        let id = *source.misp.world().warninglists.keys().last().unwrap();
+        spoil(source.misp.world().warninglist_mut(id));
+        add(&mut source.misp.world(), BLOCK, vec![crate::misp::NewAttribute::new("hostname", "other.example.net")]);
+        settle(&mut source.misp.world());
+        source.good(true);
+        assert_eq!(lines(&source), ["evil.example.net", "other.example.net"], "refreshed, and nothing gets out");
+        source.reopen();
+        source.good(false);
+        assert_eq!(lines(&source).len(), 2);
+        let mut world = source.misp.world();
+        let list = world.warninglist_mut(id);
+        (list.kind, list.entries) = ("hostname".into(), BTreeSet::from(["other.example.net".to_owned()]));
+        drop(world);
+        source.good(true);
+        assert_eq!(lines(&source), ["evil.example.net", "www.google.com"], "what can be used counts again");
+    }
 }
