@@ -20,7 +20,7 @@ use crate::index::DataType;
 use crate::index::never::{Families, Never};
 use crate::render::{FORMATS, Format, Rendered};
 use crate::snapshot::layout;
-use crate::snapshot::manifest::{Artifact, Opened};
+use crate::snapshot::manifest::Opened;
 use crate::snapshot::write::{Outcome, Placing, Writer};
 use crate::state::Counters;
 
@@ -28,7 +28,7 @@ use crate::state::Counters;
 const REASON: &str = "never_publish";
 
 impl Inner {
-    /// Takes what must never be published out of what is served, once per change of the settings. The counters are kept.
+    /// Takes what must never be published out of what is served, once per change of the settings if all of it can be read. The counters are kept.
     pub(super) fn purge(
         &self,
         never: &Never,
@@ -38,11 +38,17 @@ impl Inner {
         if counters.purged == never.fingerprint() || !self.is_own(counters) {
             return Ok(None);
         }
-        let outcome = match self.previous()? {
-            Some(served) => self.without_lines(&served, never, counters, now)?,
-            None => None,
+        let (outcome, is_whole) = match self.previous()? {
+            Some(served) => {
+                let Cleaned { bodies, is_whole } = without(&served, never);
+                (self.without_lines(&served, bodies, counters, now)?, is_whole)
+            }
+            None => (None, true),
         };
-        counters.purged = never.fingerprint().to_owned();
+        // What cannot be read now is looked at again: it may be restored as it was.
+        if is_whole {
+            counters.purged = never.fingerprint().to_owned();
+        }
         self.keep(counters)?;
         Ok(outcome)
     }
@@ -50,11 +56,10 @@ impl Inner {
     fn without_lines(
         &self,
         served: &Opened,
-        never: &Never,
+        bodies: BTreeMap<String, Rendered>,
         counters: &mut Counters,
         now: Timestamp,
     ) -> Result<Option<Outcome>, StageError> {
-        let bodies = without(served, never);
         if bodies.is_empty() {
             return Ok(None);
         }
@@ -101,38 +106,39 @@ impl Report {
     }
 }
 
-/// The bodies of a version that hold what must never be published, without it. One that cannot be read is left to whoever
-/// mends it.
-pub(super) fn without(version: &Opened, never: &Never) -> BTreeMap<String, Rendered> {
-    let mut bodies = BTreeMap::new();
+/// What is left of the bodies of a version that hold what must never be published.
+pub(super) struct Cleaned {
+    pub(super) bodies: BTreeMap<String, Rendered>,
+    /// Every list could be read. One that could not is left to whoever mends it.
+    is_whole: bool,
+}
+
+/// The bodies of a version that hold what must never be published, without it.
+pub(super) fn without(version: &Opened, never: &Never) -> Cleaned {
+    let mut cleaned = Cleaned { bodies: BTreeMap::new(), is_whole: true };
     if never.is_empty() {
-        return bodies;
+        return cleaned;
     }
     for (key, artifact) in version.manifest.artifacts.iter().filter(|(_, artifact)| artifact.entries > 0) {
         let Some((data_type, format)) = kind_of(key) else { continue };
-        if let Some(body) = body_without(version, artifact, (data_type, format), never) {
+        let families = Families::of([data_type]);
+        if families.is_empty() {
+            continue;
+        }
+        let Some(values) = version.read(artifact).ok().and_then(|bytes| (format.values)(&bytes)) else {
+            cleaned.is_whole = false;
+            continue;
+        };
+        let stays: Vec<&str> =
+            values.iter().map(String::as_str).filter(|value| never.caught(families, value).is_none()).collect();
+        if stays.len() < values.len() {
+            let body = Arc::new(format.body(data_type.name, stays.into_iter()));
             let on_demand = artifact.on_demand;
-            let rendered =
-                Rendered { key: key.clone(), data_type: Some(data_type.name), format, body: Arc::new(body), on_demand };
-            bodies.insert(key.clone(), rendered);
+            let rendered = Rendered { key: key.clone(), data_type: Some(data_type.name), format, body, on_demand };
+            cleaned.bodies.insert(key.clone(), rendered);
         }
     }
-    bodies
-}
-
-/// `None`: nothing is to be taken out.
-fn body_without(
-    version: &Opened,
-    artifact: &Artifact,
-    (data_type, format): (&'static DataType, &'static Format),
-    never: &Never,
-) -> Option<crate::render::Body> {
-    let families = Families::of([data_type]);
-    let bytes = version.read(artifact).ok().filter(|_| !families.is_empty())?;
-    let values = (format.values)(&bytes)?;
-    let stays: Vec<&str> =
-        values.iter().map(String::as_str).filter(|value| never.caught(families, value).is_none()).collect();
-    (stays.len() < values.len()).then(|| format.body(data_type.name, stays.into_iter()))
+    cleaned
 }
 
 /// Data type and format of a list, by its key.

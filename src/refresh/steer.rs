@@ -180,7 +180,7 @@ impl Inner {
         header.mirror.clone_from(&from.manifest.mirror);
         let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
         // It may have been made under other settings.
-        let bodies = purge::without(from, &*self.never()?);
+        let bodies = purge::without(from, &*self.never()?).bodies;
         let mut content = from.manifest.clone();
         for (key, artifact) in &from.manifest.artifacts {
             match bodies.get(key) {

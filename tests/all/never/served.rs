@@ -142,3 +142,23 @@ fn the_way_back_does_not_lead_behind_it() {
     source.steer(Act::Unpin).unwrap();
     assert_clean(&source, &[("block", &["5.1.0.9"]), ("hunt", HUNT_LINES)]);
 }
+
+/// What cannot be read may hold such lines all the same, and comes back as it was when it is restored.
+#[test]
+fn a_damaged_list_loses_its_lines_once_it_is_whole_again() {
+    let mut source = Source::new(world(), SETTINGS);
+    let first = source.good(true).version.unwrap();
+    add(&mut source.misp.world(), HUNT, vec![NewAttribute::new("ip-dst", "5.2.0.7")]);
+    settle(&mut source.misp.world());
+    source.good(false);
+    source.steer(Act::Rollback(first)).unwrap();
+    let file = source.dir.current().join("feed/block/ipv4/10y.txt");
+    let bytes = std::fs::read(&file).unwrap();
+    let damaged: Vec<u8> = bytes.iter().map(|byte| byte ^ 1).collect();
+    std::fs::write(&file, damaged).unwrap();
+    set(&mut source, NEVER);
+    source.good(false);
+    std::fs::write(source.dir.current().join("feed/block/ipv4/10y.txt"), bytes).unwrap();
+    source.good(false);
+    assert_clean(&source, BOTH);
+}
