@@ -1,4 +1,5 @@
 //! What runs beside each other of one view, with orders from files and settings that change meanwhile.
+#![allow(clippy::disallowed_methods, reason = "tests write their own files")]
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
