@@ -15,6 +15,7 @@ use super::{Inner, Publisher, RefreshError, Report, StageError, guard, holds, lo
 use crate::config::{Config, Site};
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{self, Change, Manifest, Opened};
+use crate::snapshot::prune;
 use crate::snapshot::write::{Outcome, Placing, Writer};
 use crate::state::{Candidate, Counters, Hold, Pin, StateError, ViewState};
 
@@ -129,12 +130,19 @@ impl Inner {
             return Err(refused(format!("version {number} was never served; `cratos approve` serves it")));
         }
         let from = self.open(number, counters)?;
+        let before = (counters.pin, counters.candidate);
         // What was served until now is the newest there is, until the next refresh.
         counters.candidate.get_or_insert(Candidate { version: served, was_served: true });
         // Kept first: should this end half-way, nothing newer must be shown.
         counters.pin = Some(Pin { content: number, version: served, since: now.as_second() });
         self.keep(counters)?;
-        let outcome = self.republish(&from, &format!("rollback to {number}"), counters, now)?;
+        let republished = self.republish(&from, &format!("rollback to {number}"), counters, now);
+        if republished.is_err() && prune::current(&self.view_dir) == Some(served) {
+            // Nothing came of it, so nothing is pinned.
+            (counters.pin, counters.candidate) = before;
+            self.keep(counters)?;
+        }
+        let outcome = republished?;
         let version = outcome.version.unwrap_or(served);
         counters.pin = Some(Pin { content: number, version, since: now.as_second() });
         show_pin(counters);

@@ -147,4 +147,8 @@ fn a_damaged_version_is_not_rolled_back_to() {
     let error = source.steer(Act::Rollback(first)).unwrap_err();
     assert!(error.contains("damaged") && error.contains("versions verify"), "{error}");
     assert_eq!(source.link(), link);
+    // What failed leaves nothing behind: newer versions are served as before.
+    later(&source, |world| grow(world, 200..203));
+    assert_eq!(source.good(false).holds.len(), 0);
+    source.assert_true("not pinned");
 }
