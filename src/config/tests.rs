@@ -262,6 +262,49 @@ fn mistakes_in_names_of_a_site() {
 }
 
 #[test]
+fn limits_come_from_config_yaml_the_site_and_its_feeds() {
+    let read = |all: &str, own: &str| {
+        let (all, own) = (format!("{CONFIG}{all}\n"), format!("{SITE}{own}\n"));
+        let config = load(folder(&[(MAIN_FILE, &all), ("sites/a.example.yaml", &own)]).path()).unwrap();
+        good(&config, "a.example").0.guard.clone()
+    };
+    let limits =
+        |max_shrink, max_growth, min_entries| crate::config::guard::Limits { max_shrink, max_growth, min_entries };
+    let default = read("", "");
+    assert_eq!((default.of("block"), default.release), (limits(50, 300, 100), 3));
+    let mixed = read(
+        "guard: {max_shrink: 40%, feeds: {hunt: {max_shrink: 90}}}\nhold_release: 5",
+        "guard:\n  min_entries: 10\n  feeds:\n    cust1: {max_growth: \"1000 %\"}",
+    );
+    assert_eq!((mixed.of("block"), mixed.release), (limits(40, 300, 10), 5));
+    assert_eq!(mixed.of("hunt"), limits(90, 300, 10));
+    assert_eq!(mixed.of("cust1"), limits(40, 1000, 10));
+    for off in ["guard: off", "guard: false", "guard: \"off\""] {
+        assert_eq!(read("", off).of("block").min_entries, u64::MAX, "{off}");
+        assert_eq!(read(off, "guard: {min_entries: 7}").of("block").min_entries, 7, "{off}, and a site's own");
+    }
+}
+
+#[test]
+fn mistakes_in_limits_name_place_and_remedy() {
+    let site = "guard:\n  max_shrink: 101%\n  max_growth: much\n  min_entry: 5\n  feeds:\n    blok: {min_entries: -1}\n\
+                hold_release: 0\nunpublish_grace: 99d\nexpire_when_stale: later\n";
+    let text = mistakes_of(&format!("{SITE}{site}")).join("\n");
+    for part in [
+        "guard.max_shrink: \"101%\" is no percentage from 0% to 100%; write e.g. 50%",
+        "guard.max_growth: \"much\" is no percentage",
+        "guard.min_entry: is no setting; did you mean `min_entries`?",
+        "guard.feeds.blok.min_entries: expected a whole number",
+        "guard: \"blok\" is no feed of this site; did you mean `block`?",
+        "hold_release: expected a whole number from 1 to 1000, found 0",
+        "unpublish_grace: \"99d\" is outside 0s to 31d",
+        "expire_when_stale: expected true or false",
+    ] {
+        assert!(text.contains(part), "{part} not in:\n{text}");
+    }
+}
+
+#[test]
 fn mappings_replace_the_built_in_types() {
     let mappings = "output: [json]\nages: {1h: \"-1 hour\"}\ntypes:\n  url: [url, uri]\n  yara2: [yara]\n";
     let dir = folder(&[(MAIN_FILE, CONFIG), (MAPPINGS_FILE, mappings), ("sites/a.example.yaml", SITE)]);
