@@ -28,6 +28,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -262,15 +263,7 @@ impl ViewState {
 
     /// The counters; new ones if there are none or they are damaged.
     pub fn counters(&self) -> Result<Counters, StateError> {
-        let path = self.counters_path();
-        match fs::read(&path) {
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(counters) => Ok(counters),
-                Err(_) => self.put_aside(&path).map(|()| Counters::default()),
-            },
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Counters::default()),
-            Err(cause) => Err(io_error(&path, cause)),
-        }
+        self.read(&self.counters_path())
     }
 
     /// Keeps the counters.
@@ -285,15 +278,7 @@ impl ViewState {
 
     /// What the view's MISP said the last time; nothing if that is not known or damaged.
     pub fn contact(&self) -> Result<Contact, StateError> {
-        let path = self.contact_path();
-        match fs::read(&path) {
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(contact) => Ok(contact),
-                Err(_) => self.put_aside(&path).map(|()| Contact::default()),
-            },
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Contact::default()),
-            Err(cause) => Err(io_error(&path, cause)),
-        }
+        self.read(&self.contact_path())
     }
 
     /// Keeps what the view's MISP said.
@@ -350,6 +335,18 @@ impl ViewState {
             }
         }
         Ok(())
+    }
+
+    /// What a JSON file holds; nothing if there is none, or if it is damaged and put aside.
+    fn read<T: Default + DeserializeOwned>(&self, path: &Path) -> Result<T, StateError> {
+        match fs::read(path) {
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(value) => Ok(value),
+                Err(_) => self.put_aside(path).map(|()| T::default()),
+            },
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+            Err(cause) => Err(io_error(path, cause)),
+        }
     }
 
     fn write(&self, path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), StateError> {

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::FetchError;
 use super::api::{Api, Ask};
 use super::misp::MispSource;
 use super::split::Shape;
 use super::wire::{self, Flag};
+use super::{FetchError, query};
 
 /// Rows that are asked for.
 pub const MOST: usize = 200;
@@ -67,27 +67,15 @@ pub async fn lookup(source: &MispSource, values: &[String]) -> Result<Answer, Fe
 
 /// Values stand in the object form, where no character of a value is an operator.
 fn body(values: &[String]) -> Value {
-    json!({
-        "returnFormat": "json",
-        "value": {"OR": values},
-        "to_ids": [0, 1],
-        "published": [0, 1],
-        "deleted": [0, 1],
-        "enforceWarninglist": 0,
-        "includeWarninglistHits": 1,
-        "includeContext": 1,
-        "includeEventTags": 1,
-        "includeAllTags": 1,
-        "includeEventUuid": 0,
-        "includeSightings": 0,
-        "includeCorrelations": 0,
-        "includeDecayScore": 0,
-        "excludeDecayed": 0,
-        "withAttachments": 0,
-        "order": "Attribute.id asc",
-        "limit": MOST,
-        "page": 1,
-    })
+    let mut body = query::plain(1, MOST as u64);
+    body["value"] = json!({"OR": values});
+    body["to_ids"] = json!([0, 1]);
+    body["deleted"] = json!([0, 1]);
+    body["enforceWarninglist"] = json!(0);
+    for what in ["includeWarninglistHits", "includeContext", "includeEventTags", "includeAllTags"] {
+        body[what] = json!(1);
+    }
+    body
 }
 
 #[derive(Deserialize)]

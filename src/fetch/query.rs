@@ -93,27 +93,15 @@ impl Search {
             Search::FalsePositives => (question.types.iter().collect(), json!([0, 1])),
         };
         let shown = i32::from(self != Search::FalsePositives);
-        let mut body = json!({
-            "returnFormat": "json",
-            "type": types,
-            "to_ids": to_ids,
-            "published": [0, 1],
-            "deleted": 0,
-            "enforceWarninglist": i32::from(self.is_enforced()),
-            "includeWarninglistHits": i32::from(self == Search::Detection { enforced: false }),
-            "includeContext": shown,
-            "includeEventTags": shown,
-            "includeAllTags": shown,
-            "includeEventUuid": 0,
-            "includeSightings": 0,
-            "includeCorrelations": 0,
-            "includeDecayScore": 0,
-            "excludeDecayed": 0,
-            "withAttachments": 0,
-            "order": "Attribute.id asc",
-            "limit": limit,
-            "page": page,
-        });
+        let mut body = plain(page, limit);
+        body["type"] = json!(types);
+        body["to_ids"] = to_ids;
+        body["deleted"] = json!(0);
+        body["enforceWarninglist"] = json!(i32::from(self.is_enforced()));
+        body["includeWarninglistHits"] = json!(i32::from(self == Search::Detection { enforced: false }));
+        for what in ["includeContext", "includeEventTags", "includeAllTags"] {
+            body[what] = json!(shown);
+        }
         if !events.is_empty() {
             body["eventid"] = json!(events);
         }
@@ -124,6 +112,23 @@ impl Search {
         }
         body
     }
+}
+
+/// What every search has in common: published or not, in order of ids, without all that nobody reads. MISP has other defaults.
+pub(super) fn plain(page: u64, limit: u64) -> Value {
+    json!({
+        "returnFormat": "json",
+        "published": [0, 1],
+        "includeEventUuid": 0,
+        "includeSightings": 0,
+        "includeCorrelations": 0,
+        "includeDecayScore": 0,
+        "excludeDecayed": 0,
+        "withAttachments": 0,
+        "order": "Attribute.id asc",
+        "limit": limit,
+        "page": page,
+    })
 }
 
 #[cfg(test)]

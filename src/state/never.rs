@@ -2,13 +2,12 @@
 //!
 //! In: lists. Out: the same after a restart. Invariant: a damaged file is put aside; the lists are then fetched anew.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StateError, ViewState, io_error};
+use super::{StateError, ViewState};
 
 /// All that are kept of a view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,15 +40,7 @@ impl ViewState {
 
     /// The lists as they are kept; none if there are none or they are damaged.
     pub fn never_lists(&self) -> Result<KeptLists, StateError> {
-        let path = self.never_path();
-        match fs::read(&path) {
-            Ok(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(kept) => Ok(kept),
-                Err(_) => self.put_aside(&path).map(|()| KeptLists::default()),
-            },
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(KeptLists::default()),
-            Err(cause) => Err(io_error(&path, cause)),
-        }
+        self.read(&self.never_path())
     }
 
     /// Keeps the lists instead of those before.
