@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::dir::Dir;
+use crate::dir::{Dir, SITE, token};
 use crate::http;
 
 /// What a finished command left.
@@ -109,6 +109,14 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// What it says of the main view of [`SITE`](crate::dir::SITE) to a token with this key.
+    pub fn status(&self, key: &str) -> serde_json::Value {
+        let token = token(SITE, key, "2099-12-31");
+        let answer = http::Client::new(self.port).get("/v1/status", &[("token", &*token)]);
+        let all: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        all["views"][&format!("{SITE}/main")].clone()
     }
 
     /// What it logged.

@@ -10,8 +10,7 @@ use cratos::snapshot::manifest::{self, Manifest};
 use serde_json::Value;
 
 use crate::cmd::{Server, wait_for};
-use crate::dir::{self, SITE, token};
-use crate::http;
+use crate::dir::{self, SITE};
 use crate::misp::{ADMIN_KEY, Misp, World};
 use crate::source::{self, BLOCK, HUNT, PUBLISH, Source, add, address, row, settle};
 
@@ -230,10 +229,7 @@ fn what_ages_take_while_the_source_is_away_counts() {
 }
 
 fn status(server: &Server) -> Value {
-    let token = token(SITE, ADMIN_KEY, "2099-12-31");
-    let answer = http::Client::new(server.port).get("/v1/status", &[("token", &*token)]);
-    let all: Value = serde_json::from_slice(&answer.body).unwrap();
-    all["views"][&format!("{SITE}/main")].clone()
+    server.status(ADMIN_KEY)
 }
 
 #[test]

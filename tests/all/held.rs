@@ -7,8 +7,7 @@ use cratos::refresh::How;
 use serde_json::Value;
 
 use crate::cmd::{Server, wait_for};
-use crate::dir::{self, Dir, SITE, token};
-use crate::http;
+use crate::dir::{self, Dir, SITE};
 use crate::misp::{ADMIN_KEY, Misp, Via, World};
 use crate::source::{self, BLOCK, FALSE_POSITIVE, HUNT, Lists, PUBLISH, Source, add, address, row, settle};
 
@@ -260,10 +259,7 @@ fn commands_say_what_is_held_and_release_it() {
 }
 
 fn status(server: &Server) -> Value {
-    let token = token(SITE, ADMIN_KEY, "2099-12-31");
-    let answer = http::Client::new(server.port).get("/v1/status", &[("token", &*token)]);
-    let all: Value = serde_json::from_slice(&answer.body).unwrap();
-    all["views"][&format!("{SITE}/main")].clone()
+    server.status(ADMIN_KEY)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use crate::cmd::{Server, wait_for};
 use crate::dir::{self, AUTH_KEY, BLOCK, Dir, SITE, token};
 use crate::feed::{self, Attribute, Event};
-use crate::http::{self, Client};
+use crate::http::{self, Client, connect_from};
 
 const SMALL: &str = "/v1/feed/block/type/ipv4/age/10y/output/txt";
 const LARGE: &str = "/v1/feed/block/type/url/age/10y/output/txt";
@@ -34,19 +34,6 @@ fn folder(lines: &str) -> Dir {
 
 fn good_token() -> String {
     token(SITE, AUTH_KEY, "2099-12-31")
-}
-
-/// From this address of the machine.
-fn connect_from(source: Ipv4Addr, port: u16) -> TcpStream {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let stream = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from((source, 0))).unwrap();
-        socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.unwrap().into_std().unwrap()
-    });
-    stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream
 }
 
 /// The status of an answer on this connection; `None`: it was closed.

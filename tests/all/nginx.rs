@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -180,14 +180,7 @@ fn assert_logs(dir: &Dir, folder: &Path, token: &str) {
 
 /// GET from this address of the machine.
 fn get_from(source: Ipv4Addr, port: u16, token: &str) -> Answer {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let stream = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from((source, 0))).unwrap();
-        socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.unwrap().into_std().unwrap()
-    });
-    stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let stream = http::connect_from(source, port);
     let request = format!("GET /v1/feedmapping HTTP/1.1\r\nHost: x\r\ntoken: {token}\r\n\r\n");
     (&stream).write_all(request.as_bytes()).unwrap();
     http::read(&mut BufReader::new(stream), false).unwrap()
