@@ -28,7 +28,8 @@
 //! # What always holds
 //!
 //! 1. Serving never fetches or renders: with the source down, or a refresh failing half-way, every answer is as before.
-//! 2. A version directory never changes once it is in place; only `current` moves, in one rename.
+//! 2. A version directory never changes once it is in place, except that a damaged file gets back the bytes its manifest
+//!    names; only `current` moves, in one rename.
 //! 3. [`index`] and [`render`] are functions of their arguments. The time is one of them.
 //! 4. A file whose bytes did not change is a hard link to the old one and keeps its time, so ETag and Last-Modified are those
 //!    of the content.
