@@ -54,11 +54,15 @@ pub(super) struct Collection {
 }
 
 /// All that comes of one data type, lists and ledgers in the order they were asked for.
+#[derive(Default)]
 pub(super) struct Collected {
     pub(super) lists: Vec<List>,
     pub(super) ledgers: Vec<Ledger>,
     /// [`Tally::window`] of each list.
     pub(super) windows: Vec<(i64, i64)>,
+    /// How many lines the networks of each list ask for, those that several ask for counted each time. Up to `Bounds::lines`
+    /// no list is full.
+    pub(super) lines: Vec<u64>,
     pub(super) refusals: BTreeMap<Refusal, u64>,
 }
 
@@ -102,7 +106,9 @@ impl Collection {
 
     /// The lists, and what became of the rows.
     pub(super) fn finish(mut self) -> Collected {
-        let limits: Vec<Option<Span>> = (0..self.found.len()).map(|list| self.limit(list)).collect();
+        let lines = self.lines();
+        let limits: Vec<Option<Span>> =
+            lines.iter().enumerate().map(|(list, lines)| self.limit(list, *lines)).collect();
         let (waiting, sets) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.takers));
         for Waiting { span, seen, takers } in waiting {
             let all = &sets[takers];
@@ -119,6 +125,7 @@ impl Collection {
         Collected {
             lists: into_lists(self.found, self.numbers),
             windows: self.tallies.iter().map(Tally::window).collect(),
+            lines,
             ledgers: self.tallies.into_iter().map(Tally::finish).collect(),
             refusals: self.refusals,
         }
@@ -170,13 +177,22 @@ impl Collection {
         }
     }
 
-    /// The first addresses, in the order of [`Span`], that a list has no room for. Lines it has already need none.
-    fn limit(&self, list: usize) -> Option<Span> {
-        let takes: Vec<bool> = self.takers.iter().map(|takers| takers.contains(&list)).collect();
-        let mine = || self.waiting.iter().filter(|waiting| takes[waiting.takers]).map(|waiting| waiting.span);
-        if mine().map(|span| span.lines()).sum::<u64>() <= self.bounds.lines {
+    fn lines(&self) -> Vec<u64> {
+        let mut lines = vec![0; self.found.len()];
+        for Waiting { span, takers, .. } in &self.waiting {
+            self.takers[*takers].iter().for_each(|list| lines[*list] += span.lines());
+        }
+        lines
+    }
+
+    /// The first addresses, in the order of [`Span`], that a list has no room for. Lines it has already need none. `lines`: how
+    /// many they ask for.
+    fn limit(&self, list: usize, lines: u64) -> Option<Span> {
+        if lines <= self.bounds.lines {
             return None;
         }
+        let takes: Vec<bool> = self.takers.iter().map(|takers| takers.contains(&list)).collect();
+        let mine = || self.waiting.iter().filter(|waiting| takes[waiting.takers]).map(|waiting| waiting.span);
         let mut spans: Vec<Span> = mine().collect();
         spans.sort_unstable();
         spans.dedup();

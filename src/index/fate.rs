@@ -58,6 +58,36 @@ pub struct Ledger {
     pub lost: BTreeMap<Loss, u64>,
 }
 
+impl Ledger {
+    /// Counts what became of other rows too.
+    pub(super) fn add(&mut self, other: &Ledger) {
+        self.rows += other.rows;
+        self.listed += other.listed;
+        self.in_grace += other.in_grace;
+        for (loss, count) in &other.lost {
+            *self.lost.entry(*loss).or_default() += count;
+        }
+    }
+
+    /// Does not count these rows any more. They were counted.
+    pub(super) fn remove(&mut self, other: &Ledger) {
+        self.rows = self.rows.saturating_sub(other.rows);
+        self.listed = self.listed.saturating_sub(other.listed);
+        self.in_grace = self.in_grace.saturating_sub(other.in_grace);
+        take_counts(&mut self.lost, &other.lost);
+    }
+}
+
+/// Takes counts away; what is not there any more has none.
+pub(super) fn take_counts<K: Ord>(from: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
+    for (key, count) in counts {
+        if let Some(left) = from.get_mut(key) {
+            *left = left.saturating_sub(*count);
+        }
+    }
+    from.retain(|_, count| *count > 0);
+}
+
 /// A ledger that is being filled.
 #[derive(Debug)]
 pub(super) struct Tally {

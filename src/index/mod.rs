@@ -14,6 +14,7 @@
 //! | [`like`] | how tag names are compared |
 //! | [`bands`] | what a list holds at each age, in one look |
 //! | [`collect`] | the lists of one data type, made from the values select hands over |
+//! | [`patch`] | the lists of a mirror, made out of those of the one before |
 //! | [`trace`] | what a mirror knows of one value, and its fate in every list |
 //! | [`near`] | what is like a value that a mirror does not know |
 //!
@@ -30,10 +31,12 @@ pub mod mirror;
 pub mod near;
 pub mod never;
 pub mod normalise;
+pub mod patch;
 pub mod select;
 pub mod trace;
 pub mod types;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -180,10 +183,30 @@ impl Values {
     fn from_sorted(sorted: &[Box<str>]) -> Self {
         let mut values = Values::default();
         for value in sorted {
-            values.text.push_str(value);
-            values.ends.push(values.text.len());
+            values.push(value);
         }
         values
+    }
+
+    /// Appends a value, which is greater than all before it. Out: its number.
+    fn push(&mut self, value: &str) -> u32 {
+        self.text.push_str(value);
+        self.ends.push(self.text.len());
+        self.ends.len() as u32 - 1
+    }
+
+    /// The number of a value.
+    fn number(&self, value: &str) -> Option<u32> {
+        let (mut from, mut to) = (0, self.ends.len() as u32);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.get(middle).cmp(value) {
+                Ordering::Less => from = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => to = middle,
+            }
+        }
+        None
     }
 
     fn get(&self, index: u32) -> &str {
@@ -219,6 +242,13 @@ impl List {
     /// How many values there are, whatever their age.
     pub fn count(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Newest timestamp and number of events of a value; `None`: it is not in the list.
+    fn place(&self, value: &str) -> Option<(i64, u32)> {
+        let number = self.values.number(value)?;
+        let at = self.entries.binary_search_by_key(&number, |entry| entry.value).ok()?;
+        Some((self.entries[at].newest, self.entries[at].events))
     }
 
     /// Every entry with its value, in order.

@@ -39,7 +39,9 @@ pub struct Lists {
     /// When the first row that was published stops counting as such (Unix seconds).
     pub grace_ends: Option<i64>,
     /// Per wanted key, for which beginnings of its window all of this stays so.
-    windows: BTreeMap<ListKey, (i64, i64)>,
+    pub(super) windows: BTreeMap<ListKey, (i64, i64)>,
+    /// Per wanted key, the lines that networks ask for: [`Collected::lines`].
+    pub(super) lines: BTreeMap<ListKey, u64>,
 }
 
 impl Lists {
@@ -50,30 +52,28 @@ impl Lists {
         };
         self.grace_ends.is_none_or(|ends| now < ends) && wanted.len() == self.windows.len() && wanted.iter().all(stays)
     }
+
+    /// Takes the lists of one data type in.
+    pub(super) fn add(&mut self, selected: &Selected<'_>, collected: Collected) {
+        let Collected { lists, ledgers, windows, lines, refusals } = collected;
+        let keys = || selected.keys.iter().map(|key| (*key).clone());
+        self.lists.extend(keys().zip(lists));
+        self.ledgers.extend(keys().zip(ledgers));
+        self.windows.extend(keys().zip(windows));
+        self.lines.extend(keys().zip(lines));
+        if !refusals.is_empty() {
+            self.refusals.insert(selected.rule.data_type.name, refusals);
+        }
+    }
 }
 
 /// Computes the wanted lists as they are at `now` (Unix seconds).
 pub fn lists(mirror: &Mirror, rules: &Rules, never: &Never, wanted: &Wants, now: i64) -> Lists {
     let judge = Judge::new(mirror, rules, never, now);
     let mut out = Lists { grace_ends: judge.grace_ends(), ..Lists::default() };
-    for rule in &rules.types {
-        let of_type = || wanted.iter().filter(|((_, name), _)| *name == rule.data_type.name);
-        if of_type().next().is_none() {
-            continue;
-        }
-        let selected = Selected {
-            rule,
-            wants: of_type().map(|((slice, _), _)| judge.want(slice)).collect(),
-            since: of_type().map(|(_, since)| *since).collect(),
-        };
-        let Collected { lists, ledgers, windows, refusals } = selected.collect(&judge);
-        let keys = || of_type().map(|(key, _)| key.clone());
-        out.lists.extend(keys().zip(lists));
-        out.ledgers.extend(keys().zip(ledgers));
-        out.windows.extend(keys().zip(windows));
-        if !refusals.is_empty() {
-            out.refusals.insert(rule.data_type.name, refusals);
-        }
+    for selected in judge.selected(wanted) {
+        let collected = selected.collect(&judge, mirror.events());
+        out.add(&selected, collected);
     }
     out
 }
@@ -216,26 +216,39 @@ impl<'a> Judge<'a> {
         self.tags.is_false_positive(event.tags) || self.tags.is_false_positive(row.tags)
     }
 
-    fn grace_ends(&self) -> Option<i64> {
+    /// The data types of which some list is wanted, in the order of the rules.
+    pub(super) fn selected<'w>(&'w self, wanted: &'w Wants) -> impl Iterator<Item = Selected<'w>> {
+        self.rules.types.iter().filter_map(move |rule| {
+            let of_type = || wanted.iter().filter(|((_, name), _)| *name == rule.data_type.name);
+            of_type().next()?;
+            let keys = of_type().map(|(key, _)| key).collect();
+            let wants = of_type().map(|((slice, _), _)| self.want(slice)).collect();
+            Some(Selected { rule, keys, wants, since: of_type().map(|(_, since)| *since).collect() })
+        })
+    }
+
+    pub(super) fn grace_ends(&self) -> Option<i64> {
         let ends = self.mirror.events().filter_map(|event| event.grace_end(self.rules.unpublish_grace));
         ends.filter(|end| *end > self.now).min()
     }
 }
 
 /// One data type and the slices that want it.
-struct Selected<'a> {
-    rule: &'a TypeRule,
+pub(super) struct Selected<'a> {
+    pub(super) rule: &'a TypeRule,
+    pub(super) keys: Vec<&'a ListKey>,
     wants: Vec<Want>,
     /// Where the window of each one's largest age begins.
     since: Vec<i64>,
 }
 
 impl Selected<'_> {
-    fn collect(self, judge: &Judge<'_>) -> Collected {
+    /// What these events give, of all events or of some.
+    pub(super) fn collect<'e>(&self, judge: &Judge<'_>, events: impl Iterator<Item = &'e Arc<Event>>) -> Collected {
         let (kinds, any_to_ids) = (judge.kinds(self.rule), self.rule.ignores_to_ids(judge.rules));
-        let mut collection = Collection::new(self.rule.data_type.normalise, judge.rules.bounds, self.since);
+        let mut collection = Collection::new(self.rule.data_type.normalise, judge.rules.bounds, self.since.clone());
         let mut takers = Vec::with_capacity(self.wants.len());
-        for (number, event) in judge.mirror.events().enumerate() {
+        for (number, event) in events.enumerate() {
             for row in event.rows.iter().filter(|row| kinds[row.kind as usize]) {
                 let common = judge.common(event, row, any_to_ids);
                 takers.clear();

@@ -78,7 +78,7 @@ impl Inner {
     /// they did. The counters are kept.
     pub(super) fn publish(
         &self,
-        kept: &Kept,
+        kept: &Arc<Kept>,
         counters: &mut Counters,
         publishing: Publishing<'_>,
     ) -> Result<Report, StageError> {
@@ -89,12 +89,12 @@ impl Inner {
 
     fn publish_lists(
         &self,
-        kept @ Kept { mirror, hash }: &Kept,
+        kept: &Arc<Kept>,
         never: &Never,
         counters: &mut Counters,
         publishing: Publishing<'_>,
     ) -> Result<Report, StageError> {
-        let now = publishing.now;
+        let (now, Kept { mirror, hash }) = (publishing.now, &**kept);
         let decides = self.decides(never);
         // What is in memory counts: a crash may have left counters that name the mirror before.
         counters.mirror.clone_from(hash);

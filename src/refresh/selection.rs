@@ -1,6 +1,7 @@
 //! The lists of a mirror, made once and kept while nothing can have changed them.
 //!
-//! In: a mirror, what is wanted, the moment. Out: lists, the last ones if they are still what they would be.
+//! In: a mirror, what is wanted, the moment. Out: lists, the last ones if they are still what they would be; else the last ones
+//! with what changed in the mirror since.
 //!
 //! Invariant: what is kept is what would be made now; while everything is read again nothing is kept, because memory is short
 //! then.
@@ -11,12 +12,12 @@ use jiff::Timestamp;
 
 use super::{Inner, Kept, lock};
 use crate::index::never::Never;
+use crate::index::patch;
 use crate::index::select::{self, Lists, Wants};
 
 /// Lists, and what they were made from.
 pub(super) struct Selection {
-    /// Hex hash of the mirror's file.
-    mirror: String,
+    kept: Arc<Kept>,
     /// What decides beside the mirror.
     decides: String,
     lists: Arc<Lists>,
@@ -26,22 +27,26 @@ impl Inner {
     /// The lists that are wanted. `decides` names what decides about them beside the mirror.
     pub(super) fn select(
         &self,
-        Kept { mirror, hash }: &Kept,
+        kept: &Arc<Kept>,
         never: &Never,
         decides: &str,
         wants: &Wants,
         now: Timestamp,
     ) -> Arc<Lists> {
         let mut selection = lock(&self.selection);
-        let now = now.as_second();
-        let same =
-            |kept: &&Selection| kept.mirror == *hash && kept.decides == decides && kept.lists.hold_at(wants, now);
-        if let Some(kept) = selection.as_ref().filter(same) {
-            return Arc::clone(&kept.lists);
-        }
-        *selection = None;
-        let lists = Arc::new(select::lists(mirror, &self.site.rules, never, wants, now));
-        *selection = Some(Selection { mirror: hash.clone(), decides: decides.to_owned(), lists: Arc::clone(&lists) });
+        let (rules, now) = (&self.site.rules, now.as_second());
+        let known = selection.take().filter(|known| known.decides == decides);
+        let lists = match known {
+            Some(known) if known.kept.hash == kept.hash && known.lists.hold_at(wants, now) => known.lists,
+            Some(Selection { kept: old, lists, .. }) => {
+                let patched = Arc::into_inner(lists)
+                    .and_then(|lists| patch::patched(lists, (&old.mirror, &kept.mirror), rules, never, wants, now));
+                Arc::new(patched.unwrap_or_else(|| select::lists(&kept.mirror, rules, never, wants, now)))
+            }
+            None => Arc::new(select::lists(&kept.mirror, rules, never, wants, now)),
+        };
+        let (kept, decides) = (Arc::clone(kept), decides.to_owned());
+        *selection = Some(Selection { kept, decides, lists: Arc::clone(&lists) });
         lists
     }
 
