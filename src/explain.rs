@@ -126,7 +126,7 @@ impl<'a> View<'a> {
         let state = ViewState::open(&config.state_dir, &site.view)?;
         let mirror = match state.mirror()?.map(|bytes| Mirror::decode(&bytes)) {
             None => Ok(None),
-            Some(Ok((mirror, hash))) => Ok(Some((mirror, hex(&hash)))),
+            Some(Ok(decoded)) => Ok(Some((decoded.mirror, hex(&decoded.hash)))),
             Some(Err(error)) => Err(error.to_string()),
         };
         let opened = manifest::open_current(&layout::view_dir(&config.feeds_dir, site.view.site(), site.view.name()))?;

@@ -6,18 +6,19 @@
 //! └── misp.example.net/
 //!     ├── keys.json                       learned keys, sealed (keys.rs)
 //!     ├── site.sealed                     the last site file that checked, sealed (site_file.rs)
-//!     ├── main.mirror                     everything known of the view (index/mirror.rs)
+//!     ├── main.mirror                     everything known of the view (mirror.rs, index/encoding.rs)
 //!     ├── main.contact.json               what its MISP said the last time (contact.rs)
 //!     ├── main.never.json                 warninglists that never_publish names (never.rs)
 //!     ├── main.json                       counters: highest version number, lineage, last refresh, times of lists on demand
 //!     └── user-7.mirror, user-7.json …    the same of a learned view
 //! ```
 //!
-//! Invariants: a file is written aside, synced and renamed, mode 0600; a file that cannot be read back is put aside as
+//! Invariants: a file is written aside, synced and renamed, mode 0600, but for what a mirror is added to; a file that cannot be read back is put aside as
 //! `*.damaged` and what it held is made anew.
 #![allow(clippy::disallowed_methods, reason = "the one place that writes below state_dir")]
 
 pub mod keys;
+pub mod mirror;
 pub mod never;
 pub mod site_file;
 
@@ -56,7 +57,7 @@ pub enum StateError {
     },
 }
 
-fn io_error(path: &Path, cause: io::Error) -> StateError {
+pub(crate) fn io_error(path: &Path, cause: io::Error) -> StateError {
     StateError::Io { path: path.display().to_string(), cause }
 }
 
@@ -252,11 +253,6 @@ impl ViewState {
         Ok(Self { folder, name: view.name().to_owned() })
     }
 
-    /// The mirror's file.
-    pub fn mirror_path(&self) -> PathBuf {
-        self.folder.join(format!("{}.mirror", self.name))
-    }
-
     fn counters_path(&self) -> PathBuf {
         self.folder.join(format!("{}.json", self.name))
     }
@@ -285,29 +281,6 @@ impl ViewState {
     pub fn keep_contact(&self, contact: &Contact) -> Result<(), StateError> {
         let path = self.contact_path();
         self.write(&path, |out| serde_json::to_writer_pretty(out, contact).map_err(io::Error::from))
-    }
-
-    /// The mirror's bytes, if there are any.
-    pub fn mirror(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let path = self.mirror_path();
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(io_error(&path, cause)),
-        }
-    }
-
-    /// Keeps the mirror: `encode` writes it and returns its hash.
-    pub fn keep_mirror(
-        &self,
-        encode: impl FnOnce(&mut dyn Write) -> io::Result<[u8; 32]>,
-    ) -> Result<[u8; 32], StateError> {
-        let mut hash = [0; 32];
-        self.write(&self.mirror_path(), |out| {
-            hash = encode(out)?;
-            Ok(())
-        })?;
-        Ok(hash)
     }
 
     /// Puts a damaged file aside for whoever wants to look at it.

@@ -7,7 +7,7 @@
 //! | [`normalise`] | what a value looks like in a list, or why it is refused |
 //! | [`mirror`] | all that is known of a view |
 //! | [`intake`] | fills a mirror from a pull |
-//! | [`encoding`] | the file form of a mirror |
+//! | [`encoding`], [`decoding`] | the file form of a mirror, written and read |
 //! | [`mod@never`] | what must never be published |
 //! | [`select`] | which attribute is in which feed |
 //! | [`fate`] | what becomes of every row, counted |
@@ -23,6 +23,7 @@
 pub mod age;
 pub mod bands;
 pub mod collect;
+pub mod decoding;
 pub mod encoding;
 pub mod fate;
 pub mod intake;

@@ -12,6 +12,7 @@
 //! | [`steer`] | what somebody decides about versions |
 //! | [`mod@never`] | what is never published, and the warninglists it names |
 //! | `purge.rs` | what is served, without what must never be published |
+//! | `kept.rs` | the mirror, in memory and in its file |
 //! | `take_over.rs` | a pull is taken over, or held |
 //! | `publish.rs` | lists → version → counters |
 //! | `selection.rs` | the lists of a mirror, made once |
@@ -33,6 +34,7 @@ mod counts;
 mod error;
 pub mod guard;
 pub mod holds;
+mod kept;
 mod lists;
 mod matrix;
 pub mod never;
@@ -59,13 +61,14 @@ use crate::config::{Config, Site};
 use crate::contact::Contact;
 use crate::demand::Wanted;
 use crate::fetch::{Pulled, Server};
-use crate::index::mirror::Mirror;
 use crate::index::never::Never;
 use crate::index::{Slice, mirror::Coverage};
+use crate::snapshot::gzip::Blocks;
 use crate::snapshot::manifest::{self, Change, Losses};
 use crate::snapshot::{self, layout};
 use crate::state::{Hold, ViewState};
 use crate::view::ViewId;
+use kept::Kept;
 
 pub use counts::NOT_IN_FEED;
 pub use error::{RefreshError, StageError};
@@ -135,16 +138,11 @@ struct Inner {
     never: Mutex<Option<Arc<Never>>>,
     selection: Mutex<Option<selection::Selection>>,
     made: lists::Made,
+    blocks: Blocks,
     /// Held while a version is written.
     publishing: Mutex<()>,
     /// The served version is what somebody else sees; it must not be shown.
     is_foreign: AtomicBool,
-}
-
-/// A mirror and the hash of its file, which names its content.
-struct Kept {
-    mirror: Mirror,
-    hash: String,
 }
 
 /// Locks; a poisoned lock guards data that is replaced whole, so it is still good.
@@ -171,6 +169,7 @@ impl Publisher {
                 never: Mutex::default(),
                 selection: Mutex::default(),
                 made: lists::Made::default(),
+                blocks: Blocks::default(),
                 publishing: Mutex::default(),
                 is_foreign: AtomicBool::new(false),
             };

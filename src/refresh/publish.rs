@@ -24,7 +24,7 @@ use crate::index::never::Never;
 use crate::index::select::{ListKey, Wants};
 use crate::snapshot::manifest::{self, Opened};
 use crate::snapshot::prune;
-use crate::snapshot::write::{Outcome, Writer, hex};
+use crate::snapshot::write::{Outcome, Writer};
 use crate::state::{Compared, Counters, Hold};
 
 /// What a publishing is about.
@@ -39,23 +39,6 @@ pub(super) struct Publishing<'a> {
 }
 
 impl Inner {
-    /// The mirror, from memory or from its file; `None` if there is none for the present rules and source.
-    pub(super) fn mirror(&self) -> Result<Option<Arc<Kept>>, StageError> {
-        let mut known = lock(&self.known);
-        if known.is_none()
-            && let Some(bytes) = self.state.mirror()?
-        {
-            match Mirror::decode(&bytes) {
-                Ok((mirror, hash)) if mirror.fingerprint() == self.fingerprint() => {
-                    *known = Some(Arc::new(Kept { mirror, hash: hex(&hash) }));
-                }
-                Ok(_) => tracing::info!(view = %self.site.view, "rules or source changed: everything is read again"),
-                Err(_) => self.state.put_aside(&self.state.mirror_path())?,
-            }
-        }
-        Ok(known.clone())
-    }
-
     /// Publishes from what is known.
     pub(super) fn expire(&self, now: Timestamp) -> Result<Report, StageError> {
         let _publishing = lock(&self.publishing);
@@ -94,7 +77,7 @@ impl Inner {
         counters: &mut Counters,
         publishing: Publishing<'_>,
     ) -> Result<Report, StageError> {
-        let (now, Kept { mirror, hash }) = (publishing.now, &**kept);
+        let (now, Kept { mirror, hash, .. }) = (publishing.now, &**kept);
         let decides = self.decides(never);
         // What is in memory counts: a crash may have left counters that name the mirror before.
         counters.mirror.clone_from(hash);
@@ -125,7 +108,7 @@ impl Inner {
         let counts = Counts::with_stays(&lists, stays);
         let reason = if is_aside { format!("{}, held", publishing.reason) } else { publishing.reason.to_owned() };
         let header = self.header(counters, &reason, counts.clone(), now)?;
-        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
+        let mut writer = self.writer(previous.as_ref(), header)?;
         let mut round = self.round(own, now);
         for (key, list) in &lists.lists {
             match stays(key) {

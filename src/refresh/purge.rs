@@ -21,7 +21,7 @@ use crate::index::never::{Families, Never};
 use crate::render::{FORMATS, Format, Rendered};
 use crate::snapshot::layout;
 use crate::snapshot::manifest::Opened;
-use crate::snapshot::write::{Outcome, Placing, Writer};
+use crate::snapshot::write::{Outcome, Placing};
 use crate::state::Counters;
 
 /// Why such a version exists.
@@ -69,7 +69,7 @@ impl Inner {
             .filter_map(|(list, slots)| Some(matrix::artifact_key(list, matrix::counted(slots)?)))
             .collect();
         let header = self.header(counters, REASON, Counts::of_version(&served.manifest), now)?;
-        let mut writer = Writer::new(&self.view_dir, Some(served), header)?;
+        let mut writer = self.writer(Some(served), header)?;
         for (key, artifact) in &served.manifest.artifacts {
             match bodies.get(key) {
                 Some(body) => writer.add(body, counted.contains(key))?,

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::never;
 use crate::config::{Config, Site};
+use crate::index::decoding::Decoded;
 use crate::index::mirror::Mirror;
 use crate::index::never::Never;
 use crate::index::select::{self, ListKey};
@@ -37,7 +38,7 @@ impl Renderer {
         let Some(bytes) = state.mirror()? else { return Ok(None) };
         let fingerprint = site.rules.fingerprint(&site.source.identity(site.user.as_deref()));
         // Err: a damaged mirror, or a list that was never fetched, is the business of the next refresh.
-        let (Ok((mirror, _)), Ok(never)) = (Mirror::decode(&bytes), never::of_site(site, &state)) else {
+        let (Ok(Decoded { mirror, .. }), Ok(never)) = (Mirror::decode(&bytes), never::of_site(site, &state)) else {
             return Ok(None);
         };
         let (rules, zone) = (site.rules.clone(), config.timezone.clone());

@@ -77,6 +77,11 @@ impl Inner {
         })
     }
 
+    /// Begins a version.
+    pub(super) fn writer<'a>(&'a self, previous: Option<&'a Opened>, header: Header) -> Result<Writer<'a>, StageError> {
+        Ok(Writer::new(&self.view_dir, previous, &self.blocks, header)?)
+    }
+
     pub(super) fn finish(
         &self,
         writer: Writer<'_>,

@@ -16,7 +16,7 @@ use crate::config::{Config, Site};
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{self, Change, Manifest, Opened};
 use crate::snapshot::prune;
-use crate::snapshot::write::{Outcome, Placing, Writer};
+use crate::snapshot::write::{Outcome, Placing};
 use crate::state::{Candidate, Counters, Hold, Pin, StateError, ViewState};
 
 /// Key of the hold on a pinned view.
@@ -186,7 +186,7 @@ impl Inner {
         let previous = self.own_previous(counters)?;
         let mut header = self.header(counters, reason, Counts::of_version(&from.manifest), now)?;
         header.mirror.clone_from(&from.manifest.mirror);
-        let mut writer = Writer::new(&self.view_dir, previous.as_ref(), header)?;
+        let mut writer = self.writer(previous.as_ref(), header)?;
         // It may have been made under other settings.
         let bodies = purge::without(from, &*self.never()?).bodies;
         let mut content = from.manifest.clone();

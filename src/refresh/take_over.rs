@@ -5,21 +5,19 @@
 //! the mirror it belongs to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::holds::{self, Found};
 use super::publish::Publishing;
 use super::pull::Fresh;
-use super::{How, Inner, Kept, Report, StageError, guard, lock, steer};
+use super::{How, Inner, Report, StageError, guard, lock, steer};
 use crate::fetch::Pulled;
 use crate::index::Slice;
 use crate::index::fate::Loss;
 use crate::index::like::like;
 use crate::index::mirror::{Coverage, Mirror};
 use crate::index::select::Lists;
-use crate::snapshot::write::hex;
 use crate::state::{Counters, Hold};
 
 impl Inner {
@@ -35,13 +33,11 @@ impl Inner {
             counters.last_full = Some(now.as_second());
         }
         let mut report = if view_holds.is_empty() {
-            let hash = match self.mirror()?.filter(|_| !changed) {
-                Some(kept) => kept.hash.clone(),
-                None => hex(&self.state.keep_mirror(|out| mirror.encode(out))?),
+            let kept = match self.mirror()?.filter(|_| !changed) {
+                Some(kept) => kept,
+                None => self.keep_mirror(mirror)?,
             };
-            self.note_pull(&mut counters, &mirror, &pulled);
-            let kept = Arc::new(Kept { mirror, hash });
-            *lock(&self.known) = Some(Arc::clone(&kept));
+            self.note_pull(&mut counters, &kept.mirror, &pulled);
             let reason = if pulled.full { "full refresh" } else { "refresh" };
             self.publish(&kept, &mut counters, Publishing { reason, how, fresh: true, now, view_holds })?
         } else {

@@ -87,7 +87,7 @@ impl Inner {
 
     /// A version that holds all of the one before, to be added to.
     fn adding<'a>(
-        &self,
+        &'a self,
         previous: Option<&'a Opened>,
         counters: &Counters,
         counts: Counts,
@@ -96,7 +96,7 @@ impl Inner {
         let mut kept = previous.map(|opened| Counts::of_version(&opened.manifest)).unwrap_or_default();
         kept.add(counts);
         let header = self.header(counters, prune::ON_DEMAND, kept, now)?;
-        let mut writer = Writer::new(&self.view_dir, previous, header)?;
+        let mut writer = self.writer(previous, header)?;
         carry_lists(&mut writer, previous);
         self.carry_warninglists(&mut writer, previous, now);
         Ok(writer)

@@ -10,8 +10,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use flate2::{Compression, GzBuilder};
-
 use super::SnapshotError;
 use super::layout;
 
@@ -23,9 +21,15 @@ pub fn create_dir(path: &Path) -> Result<(), SnapshotError> {
     DirBuilder::new().recursive(true).mode(0o750).create(path).map_err(|cause| SnapshotError::io(path, cause))
 }
 
-/// Writes `body` to the new file `dir/path`, and its compressed sibling where that saves at least a tenth. Returns the
-/// sibling's size. `changed_at` in Unix seconds.
-pub fn write(dir: &Path, path: &str, body: &[u8], changed_at: i64) -> Result<Option<u64>, SnapshotError> {
+/// Writes `body` to the new file `dir/path`, and what `gzip` makes of it beside it where that saves at least a tenth. Returns
+/// the sibling's size. `changed_at` in Unix seconds.
+pub(super) fn write(
+    dir: &Path,
+    path: &str,
+    body: &[u8],
+    changed_at: i64,
+    gzip: impl FnOnce(&[u8]) -> io::Result<Vec<u8>>,
+) -> Result<Option<u64>, SnapshotError> {
     write_one(&dir.join(path), body, changed_at)?;
     if body.len() < GZIP_FROM {
         return Ok(None);
@@ -36,13 +40,6 @@ pub fn write(dir: &Path, path: &str, body: &[u8], changed_at: i64) -> Result<Opt
     }
     write_one(&dir.join(layout::gzip_path(path)), &gzipped, changed_at)?;
     Ok(Some(gzipped.len() as u64))
-}
-
-/// No name, no time: the same bytes for the same body.
-pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(6));
-    out.write_all(body)?;
-    out.finish()
 }
 
 /// Writes one new file, synced.
@@ -174,11 +171,12 @@ pub fn sync_dir(dir: &Path) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::gzip;
 
     #[test]
     fn a_copy_is_as_good_as_a_link() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path(), "a/b.txt", b"body", 1_700_000_000).unwrap();
+        write_one(&dir.path().join("a/b.txt"), b"body", 1_700_000_000).unwrap();
         copy(&dir.path().join("a/b.txt"), &dir.path().join("c.txt")).unwrap();
         link(&dir.path().join("a/b.txt"), &dir.path().join("d.txt")).unwrap();
         for name in ["c.txt", "d.txt"] {
@@ -211,10 +209,11 @@ mod tests {
     #[test]
     fn gzip_is_written_where_it_is_worth_it() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(write(dir.path(), "small", b"aaaa", 1).unwrap(), None);
-        assert!(write(dir.path(), "large", &b"a".repeat(5000), 1).unwrap().is_some());
+        let write = |name: &str, body: &[u8]| write(dir.path(), name, body, 1, gzip::gzip).unwrap();
+        assert_eq!(write("small", b"aaaa"), None);
+        assert!(write("large", &b"a".repeat(5000)).is_some());
         let digest = |n: u8| ring::digest::digest(&ring::digest::SHA256, &[n]).as_ref().to_vec();
         let noise: Vec<u8> = (0..=255).flat_map(digest).collect();
-        assert_eq!(write(dir.path(), "noise", &noise, 1).unwrap(), None);
+        assert_eq!(write("noise", &noise), None);
     }
 }

@@ -19,7 +19,7 @@ use ring::digest;
 use super::expected::{Expected, Fault, Finding, expected};
 use super::verify::{Survey, place};
 use super::write::hex;
-use super::{SnapshotError, file, layout, manifest, prune};
+use super::{SnapshotError, file, gzip, layout, manifest, prune};
 
 /// Moments at which a list is rendered in search of the right bytes; each costs as much as a refresh of the list.
 const TRIES: usize = 4;
@@ -189,7 +189,7 @@ fn bytes(
     match wanted.gzip_bytes {
         None => Some((list, remedy)),
         Some(gzip_bytes) => {
-            let packed = file::gzip(&list).ok().filter(|packed| packed.len() as u64 == gzip_bytes)?;
+            let packed = gzip::gzip(&list).ok().filter(|packed| packed.len() as u64 == gzip_bytes)?;
             Some((packed, if remedy == Remedy::Rendered { remedy } else { Remedy::Compressed }))
         }
     }

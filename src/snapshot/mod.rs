@@ -7,6 +7,7 @@
 //! | [`manifest`] | what a version holds; open one for reading |
 //! | [`mod@write`] | build aside, sync, rename, move `current` |
 //! | [`mod@file`] | one file: written or linked, with mode, time and compressed sibling |
+//! | [`gzip`] | compressed siblings, in blocks |
 //! | [`prune`] | retention by time and size; left-overs |
 //! | [`compare`] | two versions → what came and went |
 //! | [`history`] | in which versions a value entered a list and left it |
@@ -22,6 +23,7 @@ pub mod compare;
 pub mod expected;
 pub mod export;
 pub mod file;
+pub mod gzip;
 pub mod heal;
 pub mod history;
 pub mod layout;

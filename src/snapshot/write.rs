@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use ring::digest;
 
+use super::gzip::Blocks;
 use super::manifest::{Artifact, Change, Losses, Manifest, Opened};
 use super::{SnapshotError, compare, file, layout};
 use crate::render::Rendered;
@@ -65,6 +66,7 @@ pub struct Writer<'a> {
     view_dir: PathBuf,
     candidate: PathBuf,
     previous: Option<&'a Opened>,
+    blocks: &'a Blocks,
     header: Header,
     artifacts: BTreeMap<String, Artifact>,
     changes: BTreeMap<String, Change>,
@@ -74,8 +76,13 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Starts a candidate; what an earlier one left over is removed.
-    pub fn new(view_dir: &Path, previous: Option<&'a Opened>, header: Header) -> Result<Self, SnapshotError> {
+    /// Starts a candidate; what an earlier one left over is removed. `blocks`: those of the versions of this view.
+    pub fn new(
+        view_dir: &Path,
+        previous: Option<&'a Opened>,
+        blocks: &'a Blocks,
+        header: Header,
+    ) -> Result<Self, SnapshotError> {
         let versions = view_dir.join(layout::VERSIONS);
         file::create_dir(&versions)?;
         super::prune::remove_candidates(view_dir)?;
@@ -84,6 +91,7 @@ impl<'a> Writer<'a> {
             view_dir: view_dir.to_owned(),
             candidate,
             previous,
+            blocks,
             header,
             artifacts: BTreeMap::new(),
             changes: BTreeMap::new(),
@@ -151,7 +159,7 @@ impl<'a> Writer<'a> {
                 if artifact.path == key || was_file {
                     let body = from.read(artifact)?;
                     adopted.path = key.to_owned();
-                    adopted.gzip_bytes = file::write(&self.candidate, key, &body, adopted.changed_at)?;
+                    adopted.gzip_bytes = self.write(key, &adopted, &body)?;
                 }
             }
         }
@@ -178,9 +186,20 @@ impl<'a> Writer<'a> {
             }
             return Ok(*gzip_bytes);
         }
-        let gzip_bytes = file::write(&self.candidate, key, &list.body.bytes, artifact.changed_at)?;
+        let gzip_bytes = self.write(key, artifact, &list.body.bytes)?;
         self.written.insert(same, (key.to_owned(), gzip_bytes));
         Ok(gzip_bytes)
+    }
+
+    /// Writes a body; what its compressed form has in common with that of the version before is taken from there.
+    fn write(&self, key: &str, artifact: &Artifact, body: &[u8]) -> Result<Option<u64>, SnapshotError> {
+        let known = self.previous.and_then(|opened| {
+            let old = opened.manifest.artifacts.get(key).filter(|old| self.blocks.knows(&old.sha256))?;
+            Some((&*old.sha256, fs::read(opened.dir.join(layout::gzip_path(&old.path))).ok()?))
+        });
+        let known = known.as_ref().map(|(name, bytes)| (*name, &**bytes));
+        let gzip = |body: &[u8]| self.blocks.gzip(body, &artifact.sha256, known);
+        file::write(&self.candidate, key, body, artifact.changed_at, gzip)
     }
 
     /// Counts what came and went, by reading the old body back.
@@ -224,6 +243,7 @@ impl<'a> Writer<'a> {
             return Ok(Outcome { version: Some(aside.version), changes: self.changes });
         }
         self.link_unchanged()?;
+        self.forget_blocks();
         let used: HashSet<&str> = self.artifacts.values().map(|artifact| &*artifact.path).collect();
         for (data_type, extension, body) in empty_forms {
             let path = layout::empty_path(data_type, extension);
@@ -259,6 +279,11 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
+    }
+
+    fn forget_blocks(&self) {
+        let before = self.previous.into_iter().flat_map(|opened| opened.manifest.artifacts.values());
+        self.blocks.keep(&before.chain(self.artifacts.values()).map(|artifact| &*artifact.sha256).collect());
     }
 
     fn put_in_place(&mut self) -> Result<(), SnapshotError> {

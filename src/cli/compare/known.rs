@@ -123,7 +123,7 @@ impl Known {
         let mut mirrors = self.mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         let read = || {
             let bytes = ViewState::open(&self.config.state_dir, view).and_then(|state| state.mirror()).ok()??;
-            Mirror::decode(&bytes).ok().map(|(mirror, _)| Arc::new(mirror))
+            Mirror::decode(&bytes).ok().map(|decoded| Arc::new(decoded.mirror))
         };
         mirrors.entry(view.clone()).or_insert_with(read).clone()
     }

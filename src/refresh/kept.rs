@@ -1,0 +1,83 @@
+//! The mirror of a view, in memory and in its file.
+//!
+//! In: a mirror that a pull brought. Out: the same, kept; or the last one that was.
+//!
+//! Invariants: what is in memory is what the file holds; what changed little is appended, and the file is written whole before its
+//! additions are half as long as the rest; a file whose last addition is not whole is used only if nobody relied on it.
+
+use std::sync::Arc;
+
+use super::{Inner, StageError, lock};
+use crate::index::decoding::Decoded;
+use crate::index::mirror::Mirror;
+use crate::snapshot::write::hex;
+
+/// A mirror and what is to be known of its file.
+pub(super) struct Kept {
+    pub(super) mirror: Mirror,
+    /// Names it, in hex.
+    pub(super) hash: String,
+    name: [u8; 32],
+    /// Bytes of the file without its additions.
+    whole: u64,
+    /// All bytes of the file.
+    length: u64,
+}
+
+impl Kept {
+    fn new(mirror: Mirror, name: [u8; 32], (whole, length): (u64, u64)) -> Self {
+        Self { mirror, hash: hex(&name), name, whole, length }
+    }
+}
+
+impl Inner {
+    /// The mirror, from memory or from its file; `None` if there is none for the present rules and source.
+    pub(super) fn mirror(&self) -> Result<Option<Arc<Kept>>, StageError> {
+        let mut known = lock(&self.known);
+        if known.is_none()
+            && let Some(bytes) = self.state.mirror()?
+        {
+            match Mirror::decode(&bytes) {
+                Ok(decoded) if decoded.mirror.fingerprint() != self.fingerprint() => {
+                    tracing::info!(view = %self.site.view, "rules or source changed: everything is read again");
+                }
+                // What was noted of the pull whose addition is cut would be believed of the mirror before it.
+                Ok(decoded) if !decoded.is_cut || self.state.counters()?.mirror == hex(&decoded.hash) => {
+                    let Decoded { mirror, hash, whole, length, .. } = decoded;
+                    *known = Some(Arc::new(Kept::new(mirror, hash, (whole, length))));
+                }
+                _ => self.state.put_aside(&self.state.mirror_path())?,
+            }
+        }
+        Ok(known.clone())
+    }
+
+    /// Keeps a mirror, which differs from the one before.
+    pub(super) fn keep_mirror(&self, mirror: Mirror) -> Result<Arc<Kept>, StageError> {
+        let kept = match self.append(&mirror)? {
+            Some((name, lengths)) => Kept::new(mirror, name, lengths),
+            None => {
+                let (name, length) = self.state.keep_mirror(|out| mirror.encode(out))?;
+                Kept::new(mirror, name, (length, length))
+            }
+        };
+        let kept = Arc::new(kept);
+        *lock(&self.known) = Some(Arc::clone(&kept));
+        Ok(kept)
+    }
+
+    /// Appends what changed to the file, if that is little. Out: the name of what the file holds then, and its lengths.
+    fn append(&self, mirror: &Mirror) -> Result<Option<([u8; 32], (u64, u64))>, StageError> {
+        let Some(before) = self.mirror()? else { return Ok(None) };
+        let path = self.state.mirror_path();
+        let addition = mirror.addition(&before.mirror, &before.name);
+        let Some((bytes, name)) = addition.map_err(|cause| crate::state::io_error(&path, cause))? else {
+            return Ok(None);
+        };
+        let length = before.length + bytes.len() as u64;
+        if (length - before.whole) * 2 > before.whole || !self.state.append_mirror(before.length, &bytes)? {
+            return Ok(None);
+        }
+        Ok(Some((name, (before.whole, length))))
+    }
+}
