@@ -1,8 +1,9 @@
-//! What a list holds at each age, in one look. In: a list, where the windows begin, and keys. Out: per age the number of values,
+//! What a list holds at each age, in one look. In: a list, where the windows begin, and a key. Out: per age the number of values,
 //! the oldest of them, and a print. Pure.
 //!
-//! A print names a set of values: equal sets have equal prints, and without the keys nobody can make two sets with the same
-//! one. So whoever keeps the prints of what was rendered need not render it to see that it is the same.
+//! A print names a set of values: equal sets have equal prints, and without the key nobody can make two sets with the same
+//! one; by chance two sets of one size have it once in 2^64. So whoever keeps the prints of what was rendered need not render it
+//! to see that it is the same.
 //!
 //! Invariant: ages are nested, so what an age holds is what the shorter ones hold and more.
 
@@ -18,7 +19,7 @@ pub struct Band {
     /// The oldest of their newest attributes, in Unix seconds.
     pub oldest: Option<i64>,
     /// Names the set of values.
-    pub print: u128,
+    pub print: u64,
 }
 
 impl Band {
@@ -30,14 +31,13 @@ impl Band {
 }
 
 impl List {
-    /// One band per window; `since`: where they begin (Unix seconds), the latest first. `keys` are secret and random.
-    pub fn bands<K: BuildHasher>(&self, since: &[i64], keys: &[K; 2]) -> Vec<Band> {
+    /// One band per window; `since`: where they begin (Unix seconds), the latest first. `key` is secret and random.
+    pub fn bands<K: BuildHasher>(&self, since: &[i64], key: &K) -> Vec<Band> {
         let mut bands = vec![Band::default(); since.len()];
         for (value, entry) in self.entries() {
             let at = since.partition_point(|since| *since > entry.newest);
             let Some(band) = bands.get_mut(at) else { continue };
-            let [high, low] = keys.each_ref().map(|key| u128::from(key.hash_one(value)));
-            band.take(&Band { count: 1, oldest: Some(entry.newest), print: high << 64 | low });
+            band.take(&Band { count: 1, oldest: Some(entry.newest), print: key.hash_one(value) });
         }
         for at in 1..bands.len() {
             let shorter = bands[at - 1];
@@ -72,9 +72,9 @@ mod tests {
             mut since in prop::collection::vec(0i64..50, 1..6),
         ) {
             since.sort_unstable_by(|one, other| other.cmp(one));
-            let keys = [RandomState::new(), RandomState::new()];
+            let key = RandomState::new();
             let (values, other) = (list(&values), list(&other));
-            let (bands, others) = (values.bands(&since, &keys), other.bands(&since, &keys));
+            let (bands, others) = (values.bands(&since, &key), other.bands(&since, &key));
             for (at, since) in since.iter().enumerate() {
                 prop_assert_eq!(bands[at].count, values.count_since(*since));
                 let oldest = values.entries().map(|(_, entry)| entry.newest).filter(|newest| newest >= since).min();

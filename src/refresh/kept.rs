@@ -11,22 +11,28 @@ use super::{Inner, StageError, lock};
 use crate::index::decoding::Decoded;
 use crate::index::mirror::Mirror;
 use crate::snapshot::write::hex;
+use crate::state::io_error;
 
 /// A mirror and what is to be known of its file.
 pub(super) struct Kept {
     pub(super) mirror: Mirror,
     /// Names it, in hex.
     pub(super) hash: String,
+    on_disk: OnDisk,
+}
+
+/// A file that holds a mirror.
+struct OnDisk {
     name: [u8; 32],
-    /// Bytes of the file without its additions.
+    /// Bytes without the additions.
     whole: u64,
-    /// All bytes of the file.
+    /// All bytes.
     length: u64,
 }
 
 impl Kept {
-    fn new(mirror: Mirror, name: [u8; 32], (whole, length): (u64, u64)) -> Self {
-        Self { mirror, hash: hex(&name), name, whole, length }
+    fn new(mirror: Mirror, on_disk: OnDisk) -> Self {
+        Self { mirror, hash: hex(&on_disk.name), on_disk }
     }
 }
 
@@ -43,8 +49,8 @@ impl Inner {
                 }
                 // What was noted of the pull whose addition is cut would be believed of the mirror before it.
                 Ok(decoded) if !decoded.is_cut || self.state.counters()?.mirror == hex(&decoded.hash) => {
-                    let Decoded { mirror, hash, whole, length, .. } = decoded;
-                    *known = Some(Arc::new(Kept::new(mirror, hash, (whole, length))));
+                    let Decoded { mirror, hash: name, whole, length, .. } = decoded;
+                    *known = Some(Arc::new(Kept::new(mirror, OnDisk { name, whole, length })));
                 }
                 _ => self.state.put_aside(&self.state.mirror_path())?,
             }
@@ -54,30 +60,30 @@ impl Inner {
 
     /// Keeps a mirror, which differs from the one before.
     pub(super) fn keep_mirror(&self, mirror: Mirror) -> Result<Arc<Kept>, StageError> {
-        let kept = match self.append(&mirror)? {
-            Some((name, lengths)) => Kept::new(mirror, name, lengths),
+        let on_disk = match self.append(&mirror)? {
+            Some(on_disk) => on_disk,
             None => {
                 let (name, length) = self.state.keep_mirror(|out| mirror.encode(out))?;
-                Kept::new(mirror, name, (length, length))
+                OnDisk { name, whole: length, length }
             }
         };
-        let kept = Arc::new(kept);
+        let kept = Arc::new(Kept::new(mirror, on_disk));
         *lock(&self.known) = Some(Arc::clone(&kept));
         Ok(kept)
     }
 
-    /// Appends what changed to the file, if that is little. Out: the name of what the file holds then, and its lengths.
-    fn append(&self, mirror: &Mirror) -> Result<Option<([u8; 32], (u64, u64))>, StageError> {
+    /// Appends what changed to the file, if that is little.
+    fn append(&self, mirror: &Mirror) -> Result<Option<OnDisk>, StageError> {
         let Some(before) = self.mirror()? else { return Ok(None) };
-        let path = self.state.mirror_path();
-        let addition = mirror.addition(&before.mirror, &before.name);
-        let Some((bytes, name)) = addition.map_err(|cause| crate::state::io_error(&path, cause))? else {
+        let OnDisk { name, whole, length } = &before.on_disk;
+        let addition = mirror.addition(&before.mirror, name);
+        let Some((bytes, name)) = addition.map_err(|cause| io_error(&self.state.mirror_path(), cause))? else {
             return Ok(None);
         };
-        let length = before.length + bytes.len() as u64;
-        if (length - before.whole) * 2 > before.whole || !self.state.append_mirror(before.length, &bytes)? {
+        let longer = length + bytes.len() as u64;
+        if (longer - whole) * 2 > *whole || !self.state.append_mirror(*length, &bytes)? {
             return Ok(None);
         }
-        Ok(Some((name, (before.whole, length))))
+        Ok(Some(OnDisk { name, whole: *whole, length: longer }))
     }
 }

@@ -23,13 +23,13 @@ use crate::snapshot::write::Writer;
 /// Age → where its window begins, and the oldest attribute that counts.
 pub(super) type Windows = BTreeMap<String, (i64, i64)>;
 
-/// Print of every list and age (its place in AGES).
-type Prints = HashMap<(ListKey, usize), u128>;
+/// Number of values and print of every list and age (its place in AGES).
+type Prints = HashMap<(ListKey, usize), (usize, u64)>;
 
 /// What the lists of the served version hold, as prints. Not kept over a restart: then everything is rendered once.
 #[derive(Debug, Default)]
 pub(super) struct Made {
-    keys: [RandomState; 2],
+    key: RandomState,
     served: Mutex<(u64, Prints)>,
 }
 
@@ -85,11 +85,11 @@ impl Inner {
     ) -> Result<(), StageError> {
         // Per format the body of the age before, and no more: all ages of a large list at once would fill the memory.
         let mut last: BTreeMap<usize, (usize, Arc<Body>)> = BTreeMap::new();
-        let (counted, bands) = (matrix::counted(slots), list.bands(&round.since, &self.made.keys));
+        let (counted, bands) = (matrix::counted(slots), list.bands(&round.since, &self.made.key));
         for (slot @ (age, format), on_demand) in slots {
             let (band, since) = (bands[*age], round.since[*age]);
             round.note_window(*age, &band);
-            round.prints.insert((key.clone(), *age), band.print);
+            round.prints.insert((key.clone(), *age), (band.count, band.print));
             let counts = Some(*slot) == counted;
             if round.carries(writer, key, *slot, *on_demand, &band, counts) {
                 continue;
@@ -131,7 +131,8 @@ impl Round<'_> {
         band: &Band,
         counts: bool,
     ) -> bool {
-        let Some(previous) = self.previous.filter(|_| self.known.get(&(key.clone(), slot.0)) == Some(&band.print))
+        let Some(previous) =
+            self.previous.filter(|_| self.known.get(&(key.clone(), slot.0)) == Some(&(band.count, band.print)))
         else {
             return false;
         };

@@ -15,6 +15,9 @@ pub mod yaml;
 /// has: fewer than values where the format cannot hold all of them. The empty list gives the format's empty form.
 pub type Write = fn(&str, &mut dyn Iterator<Item = &str>, &mut Vec<u8>) -> u64;
 
+/// Finds the values of a body where they stand. `None`: not a body of this format.
+pub type Lines = fn(&[u8]) -> Option<Vec<&str>>;
+
 /// One format.
 #[derive(Debug)]
 pub struct Format {
@@ -32,6 +35,8 @@ pub struct Format {
     pub write: Write,
     /// Reads the values back: for counting what changed between two bodies. `None`: not a body of this format.
     pub values: fn(&[u8]) -> Option<Vec<String>>,
+    /// The same without a copy, where values stand in the body as they are.
+    pub lines: Option<Lines>,
 }
 
 impl PartialEq for Format {
@@ -51,6 +56,7 @@ const PLAIN: Format = Format {
     types: None,
     write: text::write,
     values: text::values,
+    lines: Some(text::lines),
 };
 
 /// Every format, in the order of error texts: the one list of formats.
@@ -62,6 +68,7 @@ pub const FORMATS: &[Format] = &[
         content_type: "application/json",
         write: json::write,
         values: json::values,
+        lines: None,
         ..PLAIN
     },
     Format {
@@ -70,10 +77,11 @@ pub const FORMATS: &[Format] = &[
         content_type: "text/xml; charset=utf-8",
         write: xml::write,
         values: xml::values,
+        lines: None,
         ..PLAIN
     },
-    Format { name: "yaml", extension: "yaml", write: yaml::write, values: yaml::values, ..PLAIN },
-    Format { name: "b64", extension: "b64", write: b64::write, values: b64::values, ..PLAIN },
+    Format { name: "yaml", extension: "yaml", write: yaml::write, values: yaml::values, lines: None, ..PLAIN },
+    Format { name: "b64", extension: "b64", write: b64::write, values: b64::values, lines: None, ..PLAIN },
     Format { name: "paloalto", extension: "paloalto.txt", vendor: true, write: vendor::paloalto, ..PLAIN },
     Format { name: "cisco", extension: "cisco.txt", vendor: true, ..PLAIN },
 ];

@@ -4,12 +4,12 @@
 //! One body stands for a list: that of its largest age, as the counts of a manifest are. Invariants: bodies with the same
 //! hash are not read; a body that is not what its manifest says is never compared; one list at a time is in memory.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::{Artifact, Manifest, Opened};
 use super::{SnapshotError, layout};
-use crate::render::FORMATS;
+use crate::render::{FORMATS, Format};
 
 /// What a list gained and lost, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,8 +108,16 @@ fn difference(old: Vec<String>, new: Vec<String>) -> Difference {
     out
 }
 
-/// How many values came and how many went. Bodies have their values sorted already, which sorting again notices at once.
-pub(super) fn came_and_went(mut old: Vec<String>, mut new: Vec<String>) -> (u64, u64) {
+/// How many values came and how many went from one body of a format to another; `None`: one of them is none.
+pub(super) fn came_and_went(format: &Format, old: &[u8], new: &[u8]) -> Option<(u64, u64)> {
+    match format.lines {
+        Some(lines) => Some(counted(lines(old)?, lines(new)?)),
+        None => Some(counted((format.values)(old)?, (format.values)(new)?)),
+    }
+}
+
+/// Bodies have their values sorted already, which sorting again notices at once.
+fn counted<T: Ord>(mut old: Vec<T>, mut new: Vec<T>) -> (u64, u64) {
     old.sort_unstable();
     new.sort_unstable();
     let (mut added, mut removed) = (0, 0);
@@ -118,15 +126,19 @@ pub(super) fn came_and_went(mut old: Vec<String>, mut new: Vec<String>) -> (u64,
 }
 
 /// Both sides sorted.
-fn merge(old: Vec<String>, new: Vec<String>, mut gone: impl FnMut(String), mut come: impl FnMut(String)) {
+fn merge<T: Ord>(old: Vec<T>, new: Vec<T>, mut gone: impl FnMut(T), mut come: impl FnMut(T)) {
     let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
     loop {
-        match (old.peek(), new.peek()) {
+        let order = match (old.peek(), new.peek()) {
             (None, None) => return,
-            (Some(left), Some(right)) if left == right => drop((old.next(), new.next())),
-            (Some(left), Some(right)) if left < right => old.next().into_iter().for_each(&mut gone),
-            (Some(_), None) => old.next().into_iter().for_each(&mut gone),
-            _ => new.next().into_iter().for_each(&mut come),
+            (Some(left), Some(right)) => left.cmp(right),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+        };
+        match order {
+            Ordering::Less => old.next().into_iter().for_each(&mut gone),
+            Ordering::Equal => drop((old.next(), new.next())),
+            Ordering::Greater => new.next().into_iter().for_each(&mut come),
         }
     }
 }

@@ -8,15 +8,15 @@
 //! stands. That costs one to three per cent of size.
 //!
 //! Invariants: the bytes are a function of the body alone, whatever was known; no name, no time; a block is taken over only if
-//! its text is the same by SHA-256 and its compressed bytes are those that were written.
+//! its text is the same by a hash with a secret key, by CRC-32 and by length, and its compressed bytes are those that were written.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
-use ring::digest::{SHA256, digest};
 
 /// Bytes of text in a block: it ends at the first chosen line end from the smallest on, or at the largest.
 const SMALLEST: usize = 8 << 10;
@@ -34,11 +34,13 @@ const SHARED_FROM: usize = 256 << 10;
 /// Threads that compress one body, at most.
 const THREADS: usize = 4;
 
+/// Names the text of a block: a hash that nobody without the key can aim at, CRC-32, and length.
+type Print = (u64, u32, u32);
+
 /// One block of a compressed body.
 #[derive(Clone, Copy, Debug)]
 struct Block {
-    /// First half of the SHA-256 of its text.
-    print: [u8; 16],
+    print: Print,
     /// Compressed bytes.
     length: u32,
     /// CRC-32 of the compressed bytes.
@@ -48,11 +50,14 @@ struct Block {
 /// Where the blocks of the compressed bodies of a version are, by the SHA-256 of the body. Not kept over a restart: then every
 /// body that changes is compressed whole once.
 #[derive(Debug, Default)]
-pub struct Blocks(Mutex<HashMap<String, Arc<[Block]>>>);
+pub struct Blocks {
+    known: Mutex<HashMap<String, Arc<[Block]>>>,
+    key: RandomState,
+}
 
 impl Blocks {
     fn of(&self, body: &str) -> Option<Arc<[Block]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(body).cloned()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(body).cloned()
     }
 
     /// Whether anything is known of this body.
@@ -61,19 +66,19 @@ impl Blocks {
     }
 
     fn note(&self, body: &str, blocks: Vec<Block>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(body.to_owned(), blocks.into());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(body.to_owned(), blocks.into());
     }
 
     /// Forgets bodies that are in no version any more.
     pub(super) fn keep(&self, bodies: &HashSet<&str>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|body, _| bodies.contains(&**body));
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|body, _| bodies.contains(&**body));
     }
 
     /// Compresses the body with this SHA-256. `before`: that of another body, and its compressed bytes.
     pub(super) fn gzip(&self, body: &[u8], name: &str, before: Option<(&str, &[u8])>) -> io::Result<Vec<u8>> {
         let known = before.and_then(|(name, bytes)| Some((self.of(name)?, bytes)));
         let found = known.as_ref().map(|(blocks, bytes)| found(blocks, bytes)).unwrap_or_default();
-        let (bytes, blocks) = member(body, &found)?;
+        let (bytes, blocks) = member(body, &self.key, &found)?;
         self.note(name, blocks);
         Ok(bytes)
     }
@@ -81,26 +86,32 @@ impl Blocks {
 
 /// Compresses a body of which nothing is known.
 pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
-    member(body, &HashMap::new()).map(|(bytes, _)| bytes)
+    member(body, &RandomState::new(), &HashMap::new()).map(|(bytes, _)| bytes)
 }
 
 /// The blocks of a compressed body that are whole, by their prints.
-fn found<'a>(blocks: &[Block], bytes: &'a [u8]) -> HashMap<[u8; 16], &'a [u8]> {
+fn found<'a>(blocks: &[Block], bytes: &'a [u8]) -> HashMap<Print, &'a [u8]> {
     let mut found = HashMap::with_capacity(blocks.len());
     let mut at = HEAD.len();
     for block in blocks {
         let Some(bytes) = bytes.get(at..at + block.length as usize) else { break };
         at += bytes.len();
-        if sum(bytes) == block.sum {
+        if crc(bytes).sum() == block.sum {
             found.insert(block.print, bytes);
         }
     }
     found
 }
 
-fn member(body: &[u8], found: &HashMap<[u8; 16], &[u8]>) -> io::Result<(Vec<u8>, Vec<Block>)> {
+fn member(body: &[u8], key: &RandomState, found: &HashMap<Print, &[u8]>) -> io::Result<(Vec<u8>, Vec<Block>)> {
     let texts = cut(body);
-    let prints: Vec<[u8; 16]> = texts.iter().map(|text| print(text)).collect();
+    let mut whole = Crc::new();
+    let print = |text: &&[u8]| {
+        let crc = crc(text);
+        whole.combine(&crc);
+        (key.hash_one(text), crc.sum(), crc.amount())
+    };
+    let prints: Vec<Print> = texts.iter().map(print).collect();
     let fresh: Vec<&[u8]> =
         texts.iter().zip(&prints).filter(|(_, print)| !found.contains_key(*print)).map(|(text, _)| *text).collect();
     let mut fresh = deflated(&fresh)?.into_iter();
@@ -116,12 +127,12 @@ fn member(body: &[u8], found: &HashMap<[u8; 16], &[u8]>) -> io::Result<(Vec<u8>,
             }
         };
         out.extend_from_slice(bytes);
-        blocks.push(Block { print, length: bytes.len() as u32, sum: sum(bytes) });
+        blocks.push(Block { print, length: bytes.len() as u32, sum: crc(bytes).sum() });
     }
     out.extend_from_slice(&LAST);
-    out.extend_from_slice(&sum(body).to_le_bytes());
-    // RFC 1952: the length modulo 2^32.
-    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    // RFC 1952: the CRC-32, and the length modulo 2^32.
+    out.extend_from_slice(&whole.sum().to_le_bytes());
+    out.extend_from_slice(&whole.amount().to_le_bytes());
     Ok((out, blocks))
 }
 
@@ -160,16 +171,10 @@ fn is_chosen(line: &[u8]) -> bool {
     (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32 & (CHOSEN - 1) == 0
 }
 
-fn print(text: &[u8]) -> [u8; 16] {
-    let mut print = [0; 16];
-    print.copy_from_slice(&digest(&SHA256, text).as_ref()[..16]);
-    print
-}
-
-fn sum(bytes: &[u8]) -> u32 {
+fn crc(bytes: &[u8]) -> Crc {
     let mut crc = Crc::new();
     crc.update(bytes);
-    crc.sum()
+    crc
 }
 
 /// Each text deflated for itself, by a few threads if there is much of it; they are as low in priority as the one that asks.
@@ -236,9 +241,9 @@ mod tests {
         let known = blocks.of("old").unwrap();
         let there = found(&known, &packed);
         assert_eq!(there.len(), known.len());
-        let fresh = cut(&new).iter().filter(|text| !there.contains_key(&print(text))).count();
-        assert!(known.len() > 50 && fresh <= 3, "{fresh} of {}", known.len());
         let repacked = blocks.gzip(&new, "new", Some(("old", &packed))).unwrap();
+        let fresh = blocks.of("new").unwrap().iter().filter(|block| !there.contains_key(&block.print)).count();
+        assert!(known.len() > 50 && fresh <= 3, "{fresh} of {}", known.len());
         assert_eq!(repacked, gzip(&new).unwrap(), "the bytes do not depend on what was known");
         assert_eq!(gunzip(&repacked), new);
         let whole = flate2::GzBuilder::new().write(Vec::new(), Compression::new(6));

@@ -59,12 +59,19 @@ pub fn version_number(name: &str) -> Option<u64> {
 
 /// Key (and path inside the version) of a feed's list.
 pub fn feed_key(feed: &str, data_type: &str, age: &str, extension: &str) -> String {
-    format!("feed/{feed}/{data_type}/{age}.{extension}")
+    key(["feed/", feed, "/", data_type, "/", age, ".", extension])
 }
 
 /// Key (and path inside the version) of the list of what an organisation created.
 pub fn organisation_key(uuid: &str, data_type: &str, age: &str, extension: &str) -> String {
-    format!("org/{uuid}/{data_type}/{age}.{extension}")
+    key(["org/", uuid, "/", data_type, "/", age, ".", extension])
+}
+
+/// In one piece of memory: every request makes one.
+fn key(parts: [&str; 8]) -> String {
+    let mut key = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| key.push_str(part));
+    key
 }
 
 /// What the keys of warninglists begin with.

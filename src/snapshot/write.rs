@@ -12,13 +12,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 
 use ring::digest;
 
 use super::gzip::Blocks;
 use super::manifest::{Artifact, Change, Losses, Manifest, Opened};
 use super::{SnapshotError, compare, file, layout};
-use crate::render::Rendered;
+use crate::render::{Body, Rendered};
 
 /// What a new version is called and why it exists.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct Writer<'a> {
     header: Header,
     artifacts: BTreeMap<String, Artifact>,
     changes: BTreeMap<String, Change>,
+    /// Format → the body that came last, and its SHA-256: several ages of a list share a body.
+    hashed: HashMap<&'static str, (Weak<Body>, String)>,
     /// Content and time → the file of this version that has them.
     written: HashMap<(String, i64), (String, Option<u64>)>,
     changed: bool,
@@ -95,6 +98,7 @@ impl<'a> Writer<'a> {
             header,
             artifacts: BTreeMap::new(),
             changes: BTreeMap::new(),
+            hashed: HashMap::new(),
             written: HashMap::new(),
             changed: false,
         })
@@ -108,7 +112,7 @@ impl<'a> Writer<'a> {
     /// Takes one list. `counted` says that its changes are those of its feed and type; one body of each says it.
     pub fn add(&mut self, list: &Rendered, counted: bool) -> Result<(), SnapshotError> {
         let key = list.key.clone();
-        let sha256 = hex(digest::digest(&digest::SHA256, &list.body.bytes).as_ref());
+        let sha256 = self.hash(list);
         let previous = self.previous.and_then(|opened| opened.manifest.artifacts.get(&key));
         let unchanged = previous.is_some_and(|old| old.sha256 == sha256);
         // Steps of at least one second: HTTP dates have no finer ones.
@@ -141,6 +145,18 @@ impl<'a> Writer<'a> {
         self.changed |= previous != Some(&artifact) || is_damaged;
         self.artifacts.insert(key, artifact);
         Ok(())
+    }
+
+    fn hash(&mut self, list: &Rendered) -> String {
+        let name = list.format.name;
+        if let Some((body, hash)) = self.hashed.get(name)
+            && body.upgrade().is_some_and(|body| Arc::ptr_eq(&body, &list.body))
+        {
+            return hash.clone();
+        }
+        let hash = hex(digest::digest(&digest::SHA256, &list.body.bytes).as_ref());
+        self.hashed.insert(name, (Arc::downgrade(&list.body), hash.clone()));
+        hash
     }
 
     /// Takes one list over from any other version. What differs from the version before is copied, because the time of a file
@@ -205,12 +221,11 @@ impl<'a> Writer<'a> {
     /// Counts what came and went, by reading the old body back.
     fn count(&mut self, list: &Rendered, changed_from: Option<&Artifact>) {
         let mut change = Change { entries: list.body.entries, ..Change::default() };
-        let old = changed_from.and_then(|old| self.read_previous(old)).and_then(|body| (list.format.values)(&body));
+        let old = changed_from.and_then(|old| self.read_previous(old));
         let first = self.previous.is_none_or(|opened| !opened.manifest.artifacts.contains_key(&list.key));
-        if let Some(old) = old
-            && let Some(new) = (list.format.values)(&list.body.bytes)
-        {
-            (change.added, change.removed) = compare::came_and_went(old, new);
+        let counts = old.and_then(|old| compare::came_and_went(list.format, &old, &list.body.bytes));
+        if let Some((added, removed)) = counts {
+            (change.added, change.removed) = (added, removed);
         } else if first {
             change.added = list.body.entries;
         }

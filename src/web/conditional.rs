@@ -156,11 +156,13 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     for item in lines.flat_map(|line| line.split(',')) {
         let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
         let quality = quality(parameters);
-        match coding.trim().to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => gzip = Some(quality),
-            "*" => any = Some(quality),
-            "identity" => identity = quality,
-            _ => {}
+        let is = |name: &str| coding.trim().eq_ignore_ascii_case(name);
+        if is("gzip") || is("x-gzip") {
+            gzip = Some(quality);
+        } else if is("*") {
+            any = Some(quality);
+        } else if is("identity") {
+            identity = quality;
         }
     }
     gzip.or(any).is_some_and(|quality| quality > 0.0 && quality >= identity)

@@ -109,7 +109,7 @@ pub fn admit<'a>(
     now: Timestamp,
 ) -> Result<Grant<'a>, Refusal> {
     let token = presented(request)?;
-    let token = tokens.open(token.reveal()).map_err(|error| forbidden(&error.to_string()))?;
+    let token = tokens.open(token.text()).map_err(|error| forbidden(&error.to_string()))?;
     let today = now.to_zoned_datetime(settings.timezone.clone()).date();
     token.claims.check_expiry(today).map_err(|error| forbidden(&error.to_string()))?;
     let site = site(settings, &token.claims)?;
@@ -121,21 +121,43 @@ pub fn admit<'a>(
     Ok(Grant { token, site, left })
 }
 
+/// The text of a token as a request has it. Never shown.
+pub enum Presented<'a> {
+    /// It stands there as it is.
+    Lent(&'a str),
+    /// It was encoded.
+    Decoded(Secret),
+}
+
+impl Presented<'_> {
+    /// The text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Lent(text) => text,
+            Self::Decoded(text) => text.reveal(),
+        }
+    }
+}
+
 /// The token's text: Basic before query before header before Bearer.
-pub fn presented(request: &Parts) -> Result<Secret, Refusal> {
+pub fn presented(request: &Parts) -> Result<Presented<'_>, Refusal> {
     let authorization = request.headers.get(AUTHORIZATION).map(latin1).unwrap_or_default();
     let (scheme, parameter) = authorization.split_once(' ').unwrap_or((&authorization, ""));
     if scheme.eq_ignore_ascii_case("basic") {
-        return read_basic(parameter).ok_or_else(|| {
+        return read_basic(parameter).map(Presented::Decoded).ok_or_else(|| {
             Refusal::new(StatusCode::UNAUTHORIZED, "Not authenticated").with(WWW_AUTHENTICATE, "Basic")
         });
     }
     let query = || params::last(request.uri.query(), "token");
     let header = || request.headers.get("token").map(latin1);
-    let bearer = || scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Borrowed(parameter.trim()));
+    let bearer = || scheme.eq_ignore_ascii_case("bearer").then(|| Cow::Owned(parameter.trim().to_owned()));
     let given = |token: &Cow<'_, str>| !token.is_empty();
     let token = query().filter(given).or_else(|| header().filter(given)).or_else(|| bearer().filter(given));
-    token.map(Secret::new).ok_or_else(|| forbidden("Could not validate token, or token not set."))
+    let presented = |token| match token {
+        Cow::Borrowed(text) => Presented::Lent(text),
+        Cow::Owned(text) => Presented::Decoded(Secret::new(text)),
+    };
+    token.map(presented).ok_or_else(|| forbidden("Could not validate token, or token not set."))
 }
 
 /// Base64 of ASCII `user:password`; the token is the password of [`USER`], else both together.
@@ -211,7 +233,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        presented(&parts).map(|token| token.reveal().to_owned()).map_err(|refusal| refusal.status.as_u16())
+        presented(&parts).map(|token| token.text().to_owned()).map_err(|refusal| refusal.status.as_u16())
     }
 
     #[test]

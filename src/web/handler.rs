@@ -99,7 +99,7 @@ async fn feed(
     settings: &Settings,
     request: &Parts,
     client: &Client,
-    path: &FeedPath,
+    path: &FeedPath<'_>,
     now: Timestamp,
 ) -> Result<Response<Body>, Refusal> {
     let grant = guard::admit(front.tokens(), settings, request, client, now)?;
@@ -143,7 +143,7 @@ fn clear(
     settings: &Settings,
     request: &Parts,
     client: &Client,
-    path: &FeedPath,
+    path: &FeedPath<'_>,
     now: Timestamp,
 ) -> Result<Response<Body>, Refusal> {
     let grant = guard::admit(front.tokens(), settings, request, client, now)?;

@@ -38,7 +38,7 @@ impl Pending {
         let settings = front.settings();
         let proxy_header = settings.reverse_proxy.then_some(&settings.proxy_header);
         let client = client_ip::resolve(peer, &request.headers, &settings.trusted_proxies, proxy_header);
-        let opened = guard::presented(request).ok().and_then(|token| front.tokens().open(token.reveal()).ok());
+        let opened = guard::presented(request).ok().and_then(|token| front.tokens().open(token.text()).ok());
         let token = opened.map(|opened| (opened.claims.host.clone(), opened.short_id().to_owned()));
         let at = Timestamp::now().to_zoned_datetime(settings.timezone.clone());
         Some(Self { log, seen: Seen::new(request, &client, at, token), since: Instant::now(), status: GONE, bytes: 0 })

@@ -43,7 +43,7 @@ impl<'a> Words<'a> {
 /// The list that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<'a> {
-    path: &'a FeedPath,
+    path: &'a FeedPath<'a>,
     /// Its key in the table of the view.
     pub key: String,
 }
@@ -52,18 +52,20 @@ impl List<'_> {
     /// In the words of the URL.
     pub fn wanted(&self) -> Wanted {
         let FeedPath { feed, data_type, age, format, shape } = self.path;
-        let of = if *shape == Shape::Organisation { Of::Organisation(feed.clone()) } else { Of::Feed(feed.clone()) };
-        Wanted { of, data_type: data_type.clone(), age: age.clone(), format: format.clone() }
+        let feed = feed.to_string();
+        let of = if *shape == Shape::Organisation { Of::Organisation(feed) } else { Of::Feed(feed) };
+        let [data_type, age, format] = [data_type, age, format].map(|word| word.to_string());
+        Wanted { of, data_type, age, format }
     }
 
     /// The feed it is of, unless it is that of an organisation.
     pub fn feed(&self) -> Option<&str> {
-        (self.path.shape != Shape::Organisation).then_some(&self.path.feed)
+        (self.path.shape != Shape::Organisation).then_some(&*self.path.feed)
     }
 }
 
 /// Checks path and query together. The error is the body of a 422.
-pub fn read<'a>(words: Words<'_>, path: &'a FeedPath, query: Option<&str>) -> Result<List<'a>, String> {
+pub fn read<'a>(words: Words<'_>, path: &'a FeedPath<'a>, query: Option<&str>) -> Result<List<'a>, String> {
     let is_vendor = path.shape == Shape::Vendor;
     let form = words.formats.iter().find(|form| form.vendor == is_vendor && form.name == path.format);
     let bad_cache =
@@ -75,19 +77,19 @@ pub fn read<'a>(words: Words<'_>, path: &'a FeedPath, query: Option<&str>) -> Re
 }
 
 /// What [`mistakes`] finds nothing in, without writing anything.
-fn is_good(words: Words<'_>, path: &FeedPath, form: &Form) -> bool {
-    let data_type = path.data_type.as_str();
+fn is_good(words: Words<'_>, path: &FeedPath<'_>, form: &Form) -> bool {
+    let data_type = &*path.data_type;
     let feed = match path.shape {
         Shape::Organisation => check_uuid(&path.feed).is_none(),
-        _ => words.feeds.contains(&path.feed),
+        _ => words.feeds.iter().any(|feed| *feed == path.feed),
     };
     feed && words.types.contains(&data_type)
         && form.types.is_none_or(|types| types.contains(&data_type))
-        && words.ages.contains(&path.age.as_str())
+        && words.ages.contains(&&*path.age)
 }
 
 /// All that is wrong, in the order of the path, then the query.
-fn mistakes(words: Words<'_>, path: &FeedPath, form: Option<&Form>, bad_cache: Option<String>) -> String {
+fn mistakes(words: Words<'_>, path: &FeedPath<'_>, form: Option<&Form>, bad_cache: Option<String>) -> String {
     let feeds: Vec<&str> = words.feeds.iter().map(String::as_str).collect();
     let is_vendor = path.shape == Shape::Vendor;
     let formats = words.formats.iter().filter(|form| form.vendor == is_vendor).map(|form| form.name);
@@ -112,7 +114,7 @@ fn mistakes(words: Words<'_>, path: &FeedPath, form: Option<&Form>, bad_cache: O
     format!("{{\"detail\":[{}]}}", mistakes.join(","))
 }
 
-fn list<'a>(path: &'a FeedPath, form: &Form) -> List<'a> {
+fn list<'a>(path: &'a FeedPath<'a>, form: &Form) -> List<'a> {
     let (name, data_type, age) = (&path.feed, &path.data_type, &path.age);
     let key = match path.shape {
         Shape::Organisation => layout::organisation_key(name, data_type, age, form.extension),
@@ -282,7 +284,7 @@ mod tests {
         let words = Words { feeds: &feeds, types: &["ipv4", "url"], ages: &["1h", "1w"], formats: &FORMATS };
         let (shape, format) =
             format.strip_prefix("vendor ").map_or((Shape::Feed, format), |name| (Shape::Vendor, name));
-        let [feed, data_type, age, format] = [feed, "ipv4", "1w", format].map(str::to_owned);
+        let [feed, data_type, age, format] = [feed, "ipv4", "1w", format].map(Into::into);
         read(words, &FeedPath { feed, data_type, age, format, shape }, Some(query)).map(|list| list.key)
     }
 

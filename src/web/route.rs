@@ -47,19 +47,28 @@ pub enum Shape {
     ClearCache,
 }
 
-/// The words of a list's URL, decoded and not yet checked.
+/// The words of a list's URL, decoded and not yet checked; where nothing was encoded, as they stand there: a copy of each would
+/// cost as much as finding the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedPath {
+pub struct FeedPath<'a> {
     /// `feedName`, or `orgUUID` of an organisation.
-    pub feed: String,
+    pub feed: Cow<'a, str>,
     /// `dataType`.
-    pub data_type: String,
+    pub data_type: Cow<'a, str>,
     /// `dataAge`.
-    pub age: String,
+    pub age: Cow<'a, str>,
     /// `returnedDataType`, or `vendorName` of a vendor's profile.
-    pub format: String,
+    pub format: Cow<'a, str>,
     /// Where the words stood.
     pub shape: Shape,
+}
+
+impl FeedPath<'_> {
+    fn into_owned(self) -> FeedPath<'static> {
+        let [feed, data_type, age, format] =
+            [self.feed, self.data_type, self.age, self.format].map(|word| Cow::Owned(word.into_owned()));
+        FeedPath { feed, data_type, age, format, shape: self.shape }
+    }
 }
 
 /// What of a MISP is asked for.
@@ -80,7 +89,7 @@ pub enum About {
 
 /// Where a request leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum Route<'a> {
     /// `/`.
     Root,
     /// `/robots.txt`.
@@ -96,11 +105,11 @@ pub enum Route {
     /// A page, or what one loads.
     Page(Page),
     /// `/v1/feed/…`, `/v1/vendor/…`, `/v1/uuid/…`.
-    Feed(FeedPath),
+    Feed(FeedPath<'a>),
     /// What the view's MISP says of itself.
     Contact(About),
     /// `/v1/clear_cache/…`.
-    ClearCache(FeedPath),
+    ClearCache(FeedPath<'a>),
     /// A known URL but for slashes at its end: 307 to this path and query.
     Redirect(String),
     /// A known URL, but not by this method: 405, with the methods it has.
@@ -109,7 +118,7 @@ pub enum Route {
     NotFound,
 }
 
-impl Route {
+impl Route<'_> {
     /// By these methods; HEAD goes wherever GET does.
     fn methods(&self) -> &'static str {
         match self {
@@ -121,16 +130,34 @@ impl Route {
 }
 
 /// Finds the route of a request.
-pub fn route(method: &Method, uri: &Uri) -> Route {
+pub fn route<'a>(method: &Method, uri: &'a Uri) -> Route<'a> {
     if uri.scheme().is_some() || uri.authority().is_some() {
         return Route::NotFound;
     }
-    let path = match uri.path() {
-        // Most paths are what they mean.
-        plain if !plain.contains('%') => Cow::Borrowed(plain),
-        encoded => percent_decode_str(encoded).decode_utf8_lossy(),
-    };
-    match find(&path) {
+    // Most paths are what they mean.
+    if !uri.path().contains('%') {
+        return route_of(method, uri, uri.path());
+    }
+    let decoded = percent_decode_str(uri.path()).decode_utf8_lossy();
+    match route_of(method, uri, &decoded) {
+        Route::Feed(path) => Route::Feed(path.into_owned()),
+        Route::ClearCache(path) => Route::ClearCache(path.into_owned()),
+        Route::Root => Route::Root,
+        Route::Robots => Route::Robots,
+        Route::Favicon => Route::Favicon,
+        Route::Status => Route::Status,
+        Route::FeedMapping => Route::FeedMapping,
+        Route::IssueToken => Route::IssueToken,
+        Route::Page(page) => Route::Page(page),
+        Route::Contact(about) => Route::Contact(about),
+        Route::Redirect(location) => Route::Redirect(location),
+        Route::NotAllowed(methods) => Route::NotAllowed(methods),
+        Route::NotFound => Route::NotFound,
+    }
+}
+
+fn route_of<'a>(method: &Method, uri: &Uri, path: &'a str) -> Route<'a> {
+    match find(path) {
         Some(route) => {
             let methods = route.methods();
             // The form's own POST is not named in an answer to other methods, as recorded.
@@ -151,7 +178,7 @@ pub fn route(method: &Method, uri: &Uri) -> Route {
     }
 }
 
-fn find(path: &str) -> Option<Route> {
+fn find(path: &str) -> Option<Route<'_>> {
     match path {
         "/" => return Some(Route::Root),
         "/robots.txt" => return Some(Route::Robots),
@@ -201,7 +228,7 @@ fn find(path: &str) -> Option<Route> {
     if words.iter().any(|word| word.is_empty()) {
         return None;
     }
-    let [feed, data_type, age, format] = words.map(str::to_owned);
+    let [feed, data_type, age, format] = words.map(Cow::Borrowed);
     let path = FeedPath { feed, data_type, age, format, shape };
     Some(if shape == Shape::ClearCache { Route::ClearCache(path) } else { Route::Feed(path) })
 }
@@ -218,8 +245,13 @@ fn location(path: &str, query: Option<&str>) -> String {
 mod tests {
     use super::*;
 
-    fn get(target: &str) -> Route {
-        route(&Method::GET, &target.parse().unwrap())
+    fn ask(method: Method, target: &str) -> Route<'static> {
+        let uri: &'static Uri = Box::leak(Box::new(target.parse().unwrap()));
+        route(&method, uri)
+    }
+
+    fn get(target: &str) -> Route<'static> {
+        ask(Method::GET, target)
     }
 
     #[test]
@@ -268,12 +300,11 @@ mod tests {
     fn a_slash_too_many_leads_back_and_stays_on_this_host() {
         let there = "/v1/feed/a%0D%3F%23b/type/ipv4/age/1h/output/txt";
         assert_eq!(get(&format!("{there}/?token=a%0Ab")), Route::Redirect(format!("{there}?token=a%0Ab")));
-        assert_eq!(route(&Method::POST, &"/robots.txt/".parse().unwrap()), Route::Redirect("/robots.txt".into()));
+        assert_eq!(ask(Method::POST, "/robots.txt/"), Route::Redirect("/robots.txt".into()));
     }
 
     #[test]
     fn every_url_has_its_methods() {
-        let ask = |method: Method, target: &str| route(&method, &target.parse().unwrap());
         assert_eq!(ask(Method::HEAD, "/"), Route::Root);
         assert_eq!(ask(Method::POST, "/"), Route::NotAllowed("GET, HEAD"));
         assert_eq!(ask(Method::POST, "/nope"), Route::NotFound);
