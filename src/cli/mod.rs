@@ -270,6 +270,22 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
+/// How much less than what serves the threads of [`beside_serving`] get when both want the processor (nice(2)).
+const NICE: i32 = 10;
+
+/// A runtime for the work that goes on beside serving: its threads, and those they start, yield to all others. The thread that
+/// waits on it does not, nor do those that one starts.
+pub(crate) fn beside_serving() -> io::Result<tokio::runtime::Runtime> {
+    let yielding = || {
+        // On Linux this is the thread, not the process (sched(7)). Err: then it does not yield, which is no reason to stop.
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(%error, "a thread that works beside serving keeps its priority");
+        }
+    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("beside-serving").on_thread_start(yielding).build()
+}
+
 /// A site by its name; its file has to check.
 pub(crate) fn site<'a>(config: &'a Config, name: &str) -> Result<&'a Site, Failure> {
     match config.sites.get(name) {

@@ -13,7 +13,7 @@ use crate::daemon;
 /// Serves until a signal.
 pub fn run(dir: &Path) -> Result<(), Failure> {
     let config = super::load(dir)?;
-    super::runtime()?.block_on(async {
+    super::beside_serving()?.block_on(async {
         let stop = stop_signal()?;
         daemon::serve(config, None, stop).await?;
         Ok(())

@@ -86,6 +86,8 @@ impl Inner {
         // Per format the body of the age before, and no more: all ages of a large list at once would fill the memory.
         let mut last: BTreeMap<usize, (usize, Arc<Body>)> = BTreeMap::new();
         let (counted, bands) = (matrix::counted(slots), list.bands(&round.since, &self.made.key));
+        // The values of one age, found once for all its formats.
+        let (mut values, mut found) = (Vec::new(), None);
         for (slot @ (age, format), on_demand) in slots {
             let (band, since) = (bands[*age], round.since[*age]);
             round.note_window(*age, &band);
@@ -99,7 +101,13 @@ impl Inner {
                 last.remove(format);
                 round.rendered += 1;
             }
-            let make = || (band.count, Arc::new(form.body(key.1, list.since(since))));
+            let make = || {
+                if found.replace(band.count) != Some(band.count) {
+                    values.clear();
+                    values.extend(list.since(since));
+                }
+                (band.count, Arc::new(form.body_of(key.1, &values)))
+            };
             let (_, body) = last.entry(*format).or_insert_with(make);
             let rendered = Rendered {
                 key: matrix::artifact_key(key, *slot),

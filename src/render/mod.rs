@@ -45,6 +45,9 @@ impl PartialEq for Format {
     }
 }
 
+/// Bytes that a format puts between two values, about.
+const BETWEEN: usize = 2;
+
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What most formats have in common; every entry of [`FORMATS`] gives its own name and extension.
@@ -110,6 +113,13 @@ impl Format {
     pub fn body<'a>(&self, data_type: &str, mut values: impl Iterator<Item = &'a str>) -> Body {
         let mut bytes = Vec::new();
         let entries = (self.write)(data_type, &mut values, &mut bytes);
+        Body { bytes, entries }
+    }
+
+    /// The same, with room for all values from the beginning: a long body is never moved while it grows.
+    pub fn body_of(&self, data_type: &str, values: &[&str]) -> Body {
+        let mut bytes = Vec::with_capacity(values.iter().map(|value| value.len() + BETWEEN).sum());
+        let entries = (self.write)(data_type, &mut values.iter().copied(), &mut bytes);
         Body { bytes, entries }
     }
 }

@@ -69,6 +69,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts it and waits until it answers.
     pub fn start(dir: &Dir) -> Self {
         Self::start_with(dir, &[])

@@ -220,3 +220,30 @@ fn a_request_that_does_not_come_is_given_up() {
     half.read_to_end(&mut said).unwrap();
     assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&said));
 }
+
+/// Name of a thread, and what it leaves to others (proc(5), field 19 of `stat`).
+fn threads(process: u32) -> Vec<(String, i32)> {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten() {
+        // Err: a thread that ended.
+        let Ok(stat) = fs::read_to_string(task.path().join("stat")) else { continue };
+        let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap();
+        threads.push((name.to_owned(), rest.split_whitespace().nth(16).unwrap().parse().unwrap()));
+    }
+    threads
+}
+
+#[test]
+fn what_goes_on_beside_serving_yields_to_it() {
+    let dir = folder("serve_threads: 2\n");
+    let server = Server::start(&dir);
+    let mut client = Client::new(server.port);
+    wait_for("a list", Duration::from_secs(20), || client.get(SMALL, &[("token", &good_token())]).status == 200);
+    let threads = threads(server.id());
+    let of = |prefix: &str| -> Vec<i32> {
+        threads.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, nice)| *nice).collect()
+    };
+    assert_eq!(of("serve-"), [0, 0], "{threads:?}");
+    let beside = of("beside-serving");
+    assert!(!beside.is_empty() && beside.iter().all(|nice| *nice == 10), "{threads:?}");
+}
