@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::{Artifact, Manifest, Opened};
 use super::{SnapshotError, layout};
-use crate::render::{FORMATS, Format};
+use crate::render::{FORMATS, Rendered};
 
 /// What a list gained and lost, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,8 +108,9 @@ fn difference(old: Vec<String>, new: Vec<String>) -> Difference {
     out
 }
 
-/// How many values came and how many went from one body of a format to another; `None`: one of them is none.
-pub(super) fn came_and_went(format: &Format, old: &[u8], new: &[u8]) -> Option<(u64, u64)> {
+/// How many values came and how many went from an older body to this one of the same format; `None`: one of them is none.
+pub(super) fn came_and_went(old: &[u8], list: &Rendered) -> Option<(u64, u64)> {
+    let (format, new) = (list.format, &list.body.bytes);
     match format.lines {
         Some(lines) => Some(counted(lines(old)?, lines(new)?)),
         None => Some(counted((format.values)(old)?, (format.values)(new)?)),

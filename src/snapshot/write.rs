@@ -223,7 +223,7 @@ impl<'a> Writer<'a> {
         let mut change = Change { entries: list.body.entries, ..Change::default() };
         let old = changed_from.and_then(|old| self.read_previous(old));
         let first = self.previous.is_none_or(|opened| !opened.manifest.artifacts.contains_key(&list.key));
-        let counts = old.and_then(|old| compare::came_and_went(list.format, &old, &list.body.bytes));
+        let counts = old.and_then(|old| compare::came_and_went(&old, list));
         if let Some((added, removed)) = counts {
             (change.added, change.removed) = (added, removed);
         } else if first {

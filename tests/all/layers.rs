@@ -11,7 +11,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("index", &["fetch::wire"]),
     ("render", &["index::List"]),
     // Two versions are compared by the values in their bodies, which only the formats can read back.
-    ("snapshot", &["render::Rendered", "render::FORMATS", "view"]),
+    ("snapshot", &["render::Rendered", "render::Body", "render::FORMATS", "view"]),
     ("web", &["snapshot::layout", "snapshot::manifest", "token", "view", "demand", "status", "expiry", "contact"]),
     ("secret", &[]),
     // Checks the copy of a site file as `config` checks the file.

@@ -17,11 +17,11 @@ use crate::dir::{self, AUTH_KEY, BLOCK, Dir, SITE, token};
 use crate::feed::{self, Attribute, Event};
 use crate::http::{self, Client, connect_from};
 
-const SMALL: &str = "/v1/feed/block/type/ipv4/age/10y/output/txt";
-const LARGE: &str = "/v1/feed/block/type/url/age/10y/output/txt";
+pub const SMALL: &str = "/v1/feed/block/type/ipv4/age/10y/output/txt";
+pub const LARGE: &str = "/v1/feed/block/type/url/age/10y/output/txt";
 
 /// Two lists, one of them of some megabytes; lines for the end of `config.yaml`.
-fn folder(lines: &str) -> Dir {
+pub fn folder(lines: &str) -> Dir {
     let dir = Dir::new("guard: \"off\"\n");
     let small = (1..=100).map(|n| Attribute::new("ip-dst", format!("45.9.8.{n}"), dir::now() - 60));
     let path = "x".repeat(2000);
@@ -32,7 +32,7 @@ fn folder(lines: &str) -> Dir {
     dir
 }
 
-fn good_token() -> String {
+pub fn good_token() -> String {
     token(SITE, AUTH_KEY, "2099-12-31")
 }
 

@@ -28,6 +28,7 @@ mod types;
 mod values;
 
 mod changed;
+mod kept;
 mod kill;
 mod reference;
 
@@ -44,6 +45,7 @@ mod versions;
 mod access;
 mod access_log;
 mod addresses;
+mod allocations;
 mod around;
 mod back;
 mod conditional;
