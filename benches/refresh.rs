@@ -35,7 +35,7 @@ fn main() {
     for attributes in if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes } {
         let misp = misp::Server::start(attributes, spread);
         let folder = tempfile::tempdir().unwrap();
-        program::configure(folder.path(), misp.port);
+        program::configure(folder.path(), misp.port, "31d", "");
         let cratos = program::Cratos::start(folder.path());
         let mut full_cpu = 0.0;
         for (name, every, full) in KINDS {

@@ -40,9 +40,23 @@ pub struct World {
     pub every: AtomicU64,
     /// It takes connections and says nothing.
     pub silent: AtomicBool,
+    /// Requests that got no answer for it.
+    pub unanswered: AtomicU64,
 }
 
 impl World {
+    /// Nothing has changed yet.
+    pub fn new(attributes: u64, spread: bool) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (every, generation, silent, unanswered) = Default::default();
+        Self { attributes, now, spread, generation, every, silent, unanswered }
+    }
+
+    /// Number of events; the first one is 1.
+    pub fn events(&self) -> u64 {
+        self.attributes.div_ceil(EVENT)
+    }
+
     /// How often this event changed.
     fn changes(&self, event: u64) -> u64 {
         let every = self.every.load(Ordering::Relaxed);
@@ -74,9 +88,7 @@ impl Server {
     pub fn start(attributes: u64, spread: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, sent) = (listener.local_addr().unwrap().port(), Arc::new(AtomicU64::new(0)));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let (every, generation) = (AtomicU64::new(0), AtomicU64::new(0));
-        let world = Arc::new(World { attributes, now, spread, generation, every, silent: AtomicBool::new(false) });
+        let world = Arc::new(World::new(attributes, spread));
         let (count, made) = (Arc::clone(&sent), Arc::clone(&world));
         // Ends with the process.
         std::thread::spawn(move || {
@@ -109,6 +121,7 @@ fn answer(stream: &TcpStream, world: &World, sent: &AtomicU64) -> Option<()> {
     }
     let mut body = vec![0; length];
     input.read_exact(&mut body).ok()?;
+    world.unanswered.fetch_add(u64::from(world.silent.load(Ordering::Relaxed)), Ordering::Relaxed);
     while world.silent.load(Ordering::Relaxed) {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
@@ -125,7 +138,7 @@ fn answer(stream: &TcpStream, world: &World, sent: &AtomicU64) -> Option<()> {
 }
 
 fn respond(path: &str, body: &Value, world: &World) -> (String, u64) {
-    let events = world.attributes.div_ceil(EVENT);
+    let events = world.events();
     match path {
         "/servers/getVersion" => (r#"{"version":"2.5.1"}"#.into(), 0),
         "/users/view/me" => (r#"{"User":{"id":"1"},"Role":{},"Organisation":{}}"#.into(), 0),
@@ -150,10 +163,15 @@ fn search(body: &Value, world: &World) -> (String, u64) {
         return (r#"{"response": {"Attribute": []}}"#.into(), 1);
     };
     let (limit, page) = (body["limit"].as_u64().unwrap(), body["page"].as_u64().unwrap());
-    let rows = events.iter().filter_map(Value::as_u64).flat_map(|event| (event - 1) * EVENT..event * EVENT);
+    rows(events.iter().filter_map(Value::as_u64), limit, page, world)
+}
+
+/// One page of the rows of some events, and what the server says their number is.
+pub fn rows(events: impl Iterator<Item = u64>, limit: u64, page: u64, world: &World) -> (String, u64) {
+    let rows = events.flat_map(|event| (event - 1) * EVENT..event * EVENT);
     let mut text = String::from(r#"{"response": {"Attribute": ["#);
     let mut count = 0;
-    let from = usize::try_from((page - 1) * limit).unwrap();
+    let from = usize::try_from((page - 1).saturating_mul(limit)).unwrap();
     for row in rows.filter(|row| *row < world.attributes).skip(from).take(usize::try_from(limit).unwrap()) {
         if count > 0 {
             text.push(',');

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// The key of the site; the MISP takes any.
 pub const KEY: &str = "BenchBenchBenchBenchBenchBenchBenchBench";
 
+/// The site.
+pub const SITE: &str = "misp.example.net";
+
 /// What one refresh took.
 pub struct Run {
     pub wall: f64,
@@ -87,18 +90,20 @@ fn files(folder: &Path) -> BTreeSet<u64> {
     found
 }
 
-/// Writes the configuration; the program listens where nobody does.
-pub fn configure(folder: &Path, port: u16) {
+/// Writes the configuration: the port of the MISP, when to refresh, and further lines of the site file. Out: the port to listen
+/// on, where nobody does.
+pub fn configure(folder: &Path, misp: u16, refresh: &str, more: &str) -> u16 {
     fs::create_dir_all(folder.join("config")).unwrap();
     fs::create_dir_all(folder.join("sites")).unwrap();
     let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = format!("encryption_key: bench-encryption-key\nsalt: bench-salt\nlisten: {listen}\n");
     fs::write(folder.join("config/config.yaml"), config).unwrap();
     let site = format!(
-        "enabled: true\ntag: example\ncustom_feeds: {{}}\nallowed_ips: []\nmispUrl: http://127.0.0.1:{port}\n\
-         mispAuthKey: {KEY}\nrefresh_time_limit: 1h\nrefresh: 31d\nfull_refresh: 31d\nguard: off\n"
+        "enabled: true\ntag: example\ncustom_feeds: {{}}\nallowed_ips: [127.0.0.1]\nmispUrl: http://127.0.0.1:{misp}\n\
+         mispAuthKey: {KEY}\nrefresh_time_limit: 1h\nrefresh: {refresh}\nfull_refresh: 31d\nguard: off\n{more}"
     );
-    fs::write(folder.join("sites/misp.example.net.yaml"), site).unwrap();
+    fs::write(folder.join("sites").join(format!("{SITE}.yaml")), site).unwrap();
+    listen.port()
 }
 
 /// Peak resident memory in MB.
