@@ -121,9 +121,13 @@ fn answer(stream: &TcpStream, world: &World, sent: &AtomicU64) -> Option<()> {
     }
     let mut body = vec![0; length];
     input.read_exact(&mut body).ok()?;
-    world.unanswered.fetch_add(u64::from(world.silent.load(Ordering::Relaxed)), Ordering::Relaxed);
-    while world.silent.load(Ordering::Relaxed) {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    if world.silent.load(Ordering::Relaxed) {
+        world.unanswered.fetch_add(1, Ordering::Relaxed);
+        while world.silent.load(Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        // What was asked in silence is never answered.
+        return None;
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (text, count) = respond(&path, &body, world);

@@ -28,7 +28,10 @@ pub struct Run {
     pub files: usize,
 }
 
-/// `cratos serve`; killed when dropped.
+/// How long it may take to end by itself.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// `cratos serve`; told to end when dropped, and killed if it does not.
 pub struct Cratos(std::process::Child);
 
 impl Cratos {
@@ -62,6 +65,12 @@ impl Cratos {
 
 impl Drop for Cratos {
     fn drop(&mut self) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let told = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+        let begun = Instant::now();
+        while told == Some(Ok(())) && begun.elapsed() < GRACE && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // Err: it ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
