@@ -1,16 +1,16 @@
-//! What somebody waits for: `cargo bench --bench waits [attributes]`, by default 1,000,000; five minutes then, one and a half
-//! at 10,000. What stands on stderr is what the program says of a MISP that does not answer.
+//! What somebody waits for: `cargo bench --bench waits [row …] [attributes]`, by default all rows at 1,000,000: four to five
+//! minutes; one and a half at 10,000. What stands on stderr is what the program says of a MISP that does not answer.
 //!
 //! In: a made-up MISP on the loopback and `cratos serve` in a temporary folder, one folder for all rows, one program per row.
 //! Out: a line of a table as soon as it is measured: what, how much, and how much is wanted.
 //!
-//! | file | measures |
+//! | row | measures |
 //! |---|---|
-//! | `waits/disk.rs` | what a refresh adds on disk |
-//! | `waits/news.rs` | from a change at the MISP until the list that is served has it |
-//! | `waits/silent.rs` | answers while the MISP says nothing |
-//! | `waits/demand.rs` | a list that nobody has asked for before |
-//! | `waits/restart.rs` | from the start of the program to the first answer |
+//! | `disk` | what a refresh adds on disk |
+//! | `news` | from a change at the MISP until the list that is served has it |
+//! | `silent` | answers while the MISP says nothing |
+//! | `demand` | a list that nobody has asked for before |
+//! | `restart` | from the start of the program to the first answer |
 //!
 //! Invariants: rows are read from the MISP once, by the first program; nothing listens but on the loopback; nothing is left
 //! behind.
@@ -42,19 +42,26 @@ use program::{Cratos, SITE};
 
 /// The lists that have entries, at an age that holds all of them.
 const TYPES: [&str; 5] = ["ipv4", "domain", "file-sha256", "url", "file-md5"];
+/// In this order: lists on demand would be part of all that follows.
+const ROWS: [&str; 5] = ["disk", "news", "silent", "demand", "restart"];
 /// From here on refreshing takes long enough for a longer period; with less, there is less patience for rounds.
 const MANY: u64 = 500_000;
 
 fn main() {
     let attributes = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
+    let named: Vec<String> = std::env::args().filter(|argument| ROWS.contains(&&**argument)).collect();
     let bed = Bed::new(attributes);
+    let (period, rounds) = if attributes < MANY { (1, 5) } else { (6, 9) };
     println!("{attributes} attributes\n\n| what | measured | wanted |\n|---|---|---|");
-    let (period, rounds) = if attributes < MANY { (1, 3) } else { (6, 5) };
-    disk::measure(&bed);
-    news::measure(&bed, period);
-    silent::measure(&bed, rounds);
-    demand::measure(&bed);
-    restart::measure(&bed);
+    for name in ROWS.into_iter().filter(|name| named.is_empty() || named.iter().any(|wanted| wanted == name)) {
+        match name {
+            "disk" => disk::measure(&bed),
+            "news" => news::measure(&bed, period),
+            "silent" => silent::measure(&bed, period.min(2), rounds),
+            "demand" => demand::measure(&bed),
+            _ => restart::measure(&bed),
+        }
+    }
 }
 
 /// What all rows share.
@@ -84,7 +91,10 @@ impl Bed {
             "2099-12-31",
         ]);
         let token = issue.stderr(Stdio::null()).output().unwrap().stdout;
-        Self { misp, folder, token: String::from_utf8(token).unwrap().trim().to_owned() }
+        let bed = Self { misp, folder, token: String::from_utf8(token).unwrap().trim().to_owned() };
+        // It reads all of the MISP by itself; this refresh comes after that.
+        bed.serve("31d", "").cratos.refresh(bed.folder.path(), false);
+        bed
     }
 
     /// Starts the program with this period and these further lines of the site file, and waits until it answers.

@@ -1,6 +1,6 @@
 //! What refreshes add on disk.
 //!
-//! In: the bed, of which nothing was read yet. Out: rows: bytes that the folder of versions grows by when 1 % of the events
+//! In: the bed. Out: rows: bytes that the folder of versions grows by when 1 % of the events
 //! change, against the bytes of the lists that changed; what that makes per day and in all; the same when nothing changes.
 //!
 //! Invariants: bytes are those of blocks, of every inode once, folders too; a content that several lists share counts once on both
@@ -32,7 +32,6 @@ pub fn measure(bed: &Bed) {
         running.cratos.refresh(bed.folder.path(), false);
         (Disk::of(&bed.view().join(layout::VERSIONS)), manifest::open_current(&bed.view()).unwrap().unwrap().manifest)
     };
-    // It reads all of the MISP by itself when it starts; this one comes after that.
     let (mut before, mut old) = refresh();
     let (mut grown, mut changed, mut lists) = (Vec::new(), Vec::new(), 0);
     for _ in 0..ROUNDS {
