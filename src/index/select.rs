@@ -47,10 +47,30 @@ pub struct Lists {
 impl Lists {
     /// Whether the same mirror and rules would give the same at `now` (Unix seconds), for these wants.
     pub fn hold_at(&self, wanted: &Wants, now: i64) -> bool {
+        wanted.len() == self.windows.len() && self.have(wanted, now)
+    }
+
+    /// Those of some wants. `None`: they are not all here, or not what they would be at `now` (Unix seconds). What was refused is
+    /// that of all lists.
+    pub fn some(&self, wanted: &Wants, now: i64) -> Option<Lists> {
+        fn these<T: Clone>(of: &BTreeMap<ListKey, T>, wanted: &Wants) -> BTreeMap<ListKey, T> {
+            wanted.keys().filter_map(|key| Some((key.clone(), of.get(key)?.clone()))).collect()
+        }
+        self.have(wanted, now).then(|| Lists {
+            lists: these(&self.lists, wanted),
+            ledgers: these(&self.ledgers, wanted),
+            windows: these(&self.windows, wanted),
+            lines: these(&self.lines, wanted),
+            refusals: self.refusals.clone(),
+            grace_ends: self.grace_ends,
+        })
+    }
+
+    fn have(&self, wanted: &Wants, now: i64) -> bool {
         let stays = |(key, since): (&ListKey, &i64)| {
             self.windows.get(key).is_some_and(|(from, to)| (from..=to).contains(&since))
         };
-        self.grace_ends.is_none_or(|ends| now < ends) && wanted.len() == self.windows.len() && wanted.iter().all(stays)
+        self.grace_ends.is_none_or(|ends| now < ends) && wanted.iter().all(stays)
     }
 
     /// Takes the lists of one data type in.

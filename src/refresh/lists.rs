@@ -23,8 +23,9 @@ use crate::snapshot::write::Writer;
 /// Age → where its window begins, and the oldest attribute that counts.
 pub(super) type Windows = BTreeMap<String, (i64, i64)>;
 
-/// Number of values and print of every list and age (its place in AGES).
-type Prints = HashMap<(ListKey, usize), (usize, u64)>;
+/// Number of values and print of every body, by list and slot. Of every body, not of every age: one format may have been made
+/// later than another.
+type Prints = HashMap<(ListKey, (usize, usize)), (usize, u64)>;
 
 /// What the lists of the served version hold, as prints. Not kept over a restart: then everything is rendered once.
 #[derive(Debug, Default)]
@@ -91,7 +92,7 @@ impl Inner {
         for (slot @ (age, format), on_demand) in slots {
             let (band, since) = (bands[*age], round.since[*age]);
             round.note_window(*age, &band);
-            round.prints.insert((key.clone(), *age), (band.count, band.print));
+            round.prints.insert((key.clone(), *slot), (band.count, band.print));
             let counts = Some(*slot) == counted;
             if round.carries(writer, key, *slot, *on_demand, &band, counts) {
                 continue;
@@ -140,7 +141,7 @@ impl Round<'_> {
         counts: bool,
     ) -> bool {
         let Some(previous) =
-            self.previous.filter(|_| self.known.get(&(key.clone(), slot.0)) == Some(&(band.count, band.print)))
+            self.previous.filter(|_| self.known.get(&(key.clone(), slot)) == Some(&(band.count, band.print)))
         else {
             return false;
         };

@@ -50,6 +50,17 @@ impl Inner {
         lists
     }
 
+    /// Some lists, beside those that are kept: out of these if they are there.
+    pub(super) fn select_some(&self, kept: &Arc<Kept>, never: &Never, wants: &Wants, now: Timestamp) -> Lists {
+        let now = now.as_second();
+        let selection = lock(&self.selection);
+        let known =
+            selection.as_ref().filter(|known| known.kept.hash == kept.hash && known.decides == self.decides(never));
+        let some = known.and_then(|known| known.lists.some(wants, now));
+        drop(selection);
+        some.unwrap_or_else(|| select::lists(&kept.mirror, &self.site.rules, never, wants, now))
+    }
+
     /// Forgets the lists.
     pub(super) fn forget_selection(&self) {
         *lock(&self.selection) = None;

@@ -12,7 +12,6 @@ use super::counts::Counts;
 use super::matrix::Matrix;
 use super::{Inner, Report, StageError, lock};
 use crate::demand::Wanted;
-use crate::index::select;
 use crate::render::Rendered;
 use crate::snapshot::layout;
 use crate::snapshot::manifest::{self, Opened};
@@ -38,8 +37,10 @@ impl Inner {
             matrix
         };
         let never = self.never()?;
-        let wants = self.wants(&matrix, now);
-        let lists = select::lists(&known.mirror, &self.site.rules, &never, &wants, now.as_second());
+        // What is counted of a list is counted at the largest age that is published, not at the one that is asked for.
+        let mut wants = self.wants(&self.matrix(), now);
+        wants.retain(|key, _| matrix.contains_key(key));
+        let lists = self.select_some(&known, &never, &wants, now);
         let previous = self.own_previous(&counters)?;
         let counts = Counts::of(&lists);
         let mut writer = self.adding(previous.as_ref(), &counters, counts.clone(), now)?;

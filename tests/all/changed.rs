@@ -98,3 +98,36 @@ fn lists_on_demand_are_made_alone_and_kept_with_the_others() {
     source.good(true);
     assert_eq!(source.good(false).rendered, 0);
 }
+
+#[test]
+fn what_is_counted_of_a_list_does_not_depend_on_what_is_asked_for() {
+    let mut source = source();
+    let counted = source.dir.manifest().losses;
+    assert!(counted["hunt/ipv4"].listed == 3, "at the largest age: {counted:?}");
+    // The second time nothing is kept in memory that it could be taken from.
+    for format in ["json", "xml"] {
+        let (data_type, age) = ("ipv4".to_owned(), "1h".to_owned());
+        source.render(Wanted { of: Of::Feed("hunt".into()), data_type, age, format: format.into() });
+        assert_eq!(source.dir.manifest().losses, counted, "{format}");
+        let artifact = &source.dir.manifest().artifacts[&format!("feed/hunt/ipv4/1h.{format}")];
+        assert_eq!(artifact.entries, 1, "{format}");
+        source.reopen();
+    }
+}
+
+#[test]
+fn a_format_that_is_asked_for_later_does_not_hide_that_time_went_by() {
+    let source = source();
+    let wanted = |format: &str| Wanted {
+        of: Of::Feed("hunt".into()),
+        data_type: "ipv4".into(),
+        age: "1h".into(),
+        format: format.into(),
+    };
+    source.later(3600);
+    source.render(wanted("json"));
+    let entries = |key: &str| source.dir.manifest().artifacts[key].entries;
+    assert_eq!((entries("feed/hunt/ipv4/1h.json"), entries("feed/hunt/ipv4/1h.txt")), (0, 1));
+    source.expire(1);
+    assert_eq!(entries("feed/hunt/ipv4/1h.txt"), 0, "the other format was made before");
+}

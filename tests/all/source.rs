@@ -128,6 +128,11 @@ impl Source {
         self.runtime.block_on(self.publisher.render_wanted(vec![wanted], now)).unwrap()
     }
 
+    /// Time goes by, and nothing is made anew.
+    pub fn later(&self, seconds: i64) {
+        self.moment.set(self.moment.get() + seconds);
+    }
+
     /// Time goes by at the site while the source is away.
     pub fn expire(&self, seconds: i64) -> Report {
         self.moment.set(self.moment.get() + seconds);
