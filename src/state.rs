@@ -13,8 +13,8 @@
 //!     └── user-7.mirror, user-7.json …    the same of a learned view
 //! ```
 //!
-//! Invariants: a file is written aside, synced and renamed, mode 0600, but for what a mirror is added to; a file that cannot be read back is put aside as
-//! `*.damaged` and what it held is made anew.
+//! Invariants: a file is written aside, synced and renamed, mode 0600, but for a mirror, which is added to; a file that cannot be
+//! read back is put aside as `*.damaged` and what it held is made anew.
 #![allow(clippy::disallowed_methods, reason = "the one place that writes below state_dir")]
 
 pub mod keys;

@@ -1,8 +1,9 @@
 //! The file form of a mirror: how it is read. In: bytes, in the form of [`encoding`](super::encoding). Out: a [`Mirror`], and what
 //! is to be known of its file.
 //!
-//! Invariants: a file that is changed, of another form version, or cut within its first content is refused as a whole; one that is
-//! cut within its last addition is the mirror before that, and says so: writing it was not finished.
+//! Invariants: a file of another form version, or cut or changed within its first content, is refused as a whole; what comes after
+//! the last addition that is good, and belongs to what is before it, is left out, and the file says so. A disk that lost its power
+//! leaves anything there; whether somebody relied on it, only the names tell.
 
 use std::sync::Arc;
 
@@ -11,6 +12,9 @@ use uuid::Uuid;
 
 use super::encoding::{ADDITION, MAGIC, NEVER, chained};
 use super::mirror::{Coverage, Event, Mirror, Row};
+
+/// Bytes before what an addition says: what it is, and its length.
+const HEAD: usize = 16;
 
 /// Why a mirror's file is not used. What it held is pulled again.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,11 +34,13 @@ pub struct Decoded {
     pub mirror: Mirror,
     /// Names it.
     pub hash: [u8; 32],
+    /// The names of what it was before each of its additions, the oldest first.
+    pub was: Vec<[u8; 32]>,
     /// Bytes of the file without its additions.
     pub whole: u64,
     /// Bytes of the file that are understood.
     pub length: u64,
-    /// There are more, which are no whole addition.
+    /// There are more, which are no good addition.
     pub is_cut: bool,
 }
 
@@ -52,40 +58,37 @@ impl Mirror {
         let sum = input.take(32).filter(|sum| digest::digest(&digest::SHA256, body).as_ref() == *sum);
         let mut hash: [u8; 32] = sum.and_then(|sum| sum.try_into().ok()).ok_or(MirrorError::Damaged)?;
         let whole = (body.len() + 32) as u64;
-        while let Some(addition) = next_addition(&mut input)? {
-            hash = add(&mut mirror, &hash, addition).ok_or(MirrorError::Damaged)?;
+        let mut was = Vec::new();
+        while let Some((addition, body)) = next_addition(&mut input, &hash) {
+            add(&mut mirror, body).ok_or(MirrorError::Damaged)?;
+            was.push(std::mem::replace(&mut hash, addition));
         }
         let length = (bytes.len() - input.0.len()) as u64;
-        Ok(Decoded { mirror, hash, whole, length, is_cut: !input.0.is_empty() })
+        Ok(Decoded { mirror, hash, was, whole, length, is_cut: !input.0.is_empty() })
     }
 }
 
-/// The next addition, if all of it is there.
-fn next_addition<'a>(input: &mut Input<'a>) -> Result<Option<&'a [u8]>, MirrorError> {
+/// The next addition, if it is good: its name, and what it says. `before`: the name of the mirror it has to belong to.
+fn next_addition<'a>(input: &mut Input<'a>, before: &[u8; 32]) -> Option<([u8; 32], &'a [u8])> {
     let mut ahead = Input(input.0);
-    let (Some(magic), Some(length)) = (ahead.take(8), ahead.long()) else { return Ok(None) };
-    if magic != ADDITION {
-        return Err(MirrorError::Damaged);
-    }
-    let Some(length) = usize::try_from(length).ok().and_then(|length| length.checked_add(16)) else {
-        return Err(MirrorError::Damaged);
-    };
-    Ok(input.take(length))
+    ahead.take(8).filter(|magic| *magic == ADDITION)?;
+    let length = usize::try_from(ahead.long()?).ok()?;
+    let all = input.0.get(..length.checked_add(HEAD)?)?;
+    let (body, sum) = all.split_at_checked(all.len().checked_sub(32)?)?;
+    let name = chained(before, body);
+    let says = body.get(HEAD..).filter(|_| name == sum)?;
+    input.take(all.len())?;
+    Some((name, says))
 }
 
-/// Makes a mirror what it is after an addition; returns its hash then.
-fn add(mirror: &mut Mirror, before: &[u8; 32], addition: &[u8]) -> Option<[u8; 32]> {
-    let (body, sum) = addition.split_at_checked(addition.len().checked_sub(32)?)?;
-    let hash = chained(before, body);
-    if hash != sum {
-        return None;
-    }
-    let mut input = Input(body.get(16..)?);
+/// Makes a mirror what it is after an addition.
+fn add(mirror: &mut Mirror, says: &[u8]) -> Option<()> {
+    let mut input = Input(says);
     for _ in 0..input.number()? {
         mirror.events.remove(&input.uuid()?);
     }
     decode_content(&mut input, mirror)?;
-    input.0.is_empty().then_some(hash)
+    input.0.is_empty().then_some(())
 }
 
 fn decode_head(input: &mut Input<'_>) -> Option<Mirror> {

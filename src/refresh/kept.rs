@@ -3,7 +3,7 @@
 //! In: a mirror that a pull brought. Out: the same, kept; or the last one that was.
 //!
 //! Invariants: what is in memory is what the file holds; what changed little is appended, and the file is written whole before its
-//! additions are half as long as the rest; a file whose last addition is not whole is used only if nobody relied on it.
+//! additions are half as long as the rest; a file whose last addition is no good is used only if nobody relied on it.
 
 use std::sync::Arc;
 
@@ -47,8 +47,7 @@ impl Inner {
                 Ok(decoded) if decoded.mirror.fingerprint() != self.fingerprint() => {
                     tracing::info!(view = %self.site.view, "rules or source changed: everything is read again");
                 }
-                // What was noted of the pull whose addition is cut would be believed of the mirror before it.
-                Ok(decoded) if !decoded.is_cut || self.state.counters()?.mirror == hex(&decoded.hash) => {
+                Ok(decoded) if !decoded.is_cut || self.relies_on(&decoded)? => {
                     let Decoded { mirror, hash: name, whole, length, .. } = decoded;
                     *known = Some(Arc::new(Kept::new(mirror, OnDisk { name, whole, length })));
                 }
@@ -56,6 +55,13 @@ impl Inner {
             }
         }
         Ok(known.clone())
+    }
+
+    /// Whether what was noted belongs to a mirror that is there: what was noted of the pull whose addition is lost would be
+    /// believed of the mirror before it.
+    fn relies_on(&self, decoded: &Decoded) -> Result<bool, StageError> {
+        let noted = self.state.counters()?.mirror;
+        Ok(decoded.was.iter().chain([&decoded.hash]).any(|name| hex(name) == noted))
     }
 
     /// Keeps a mirror, which differs from the one before.
@@ -75,13 +81,13 @@ impl Inner {
     /// Appends what changed to the file, if that is little.
     fn append(&self, mirror: &Mirror) -> Result<Option<OnDisk>, StageError> {
         let Some(before) = self.mirror()? else { return Ok(None) };
-        let OnDisk { name, whole, length } = &before.on_disk;
-        let addition = mirror.addition(&before.mirror, name);
+        let OnDisk { name: before_name, whole, length } = &before.on_disk;
+        let addition = mirror.addition(&before.mirror, before_name);
         let Some((bytes, name)) = addition.map_err(|cause| io_error(&self.state.mirror_path(), cause))? else {
             return Ok(None);
         };
         let longer = length + bytes.len() as u64;
-        if (longer - whole) * 2 > *whole || !self.state.append_mirror(*length, &bytes)? {
+        if (longer - whole) * 2 > *whole || !self.state.append_mirror((*length, before_name), &bytes)? {
             return Ok(None);
         }
         Ok(Some(OnDisk { name, whole: *whole, length: longer }))

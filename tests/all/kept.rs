@@ -83,11 +83,14 @@ fn a_crash_while_something_is_appended_loses_only_that() {
     source.good(false);
     let file = mirror(&source);
     // The counters are kept after the mirror.
-    for cut in [whole + 1, whole + 20, file.len() - 1, file.len()] {
+    // As long as it would be, but not on the disk yet.
+    let lost = [&file[..whole + 20], &vec![0; file.len() - whole - 20]].concat();
+    let written = [&file[..whole + 1], &file[..whole + 20], &file[..file.len() - 1], &lost, &file];
+    for (is_last, written) in written.iter().enumerate().map(|(at, written)| (at == 4, written)) {
         fs::write(&counters, &before).unwrap();
-        fs::write(state(&source, "main.mirror"), &file[..cut]).unwrap();
+        fs::write(state(&source, "main.mirror"), written).unwrap();
         source.reopen();
-        assert_used(&source, u64::from(cut < file.len()));
+        assert_used(&source, u64::from(!is_last));
         let decoded = Mirror::decode(&mirror(&source)).unwrap();
         assert!(!decoded.is_cut, "nothing is appended behind what is cut");
     }
@@ -101,7 +104,6 @@ fn what_somebody_relied_on_and_is_lost_is_pulled_again() {
         (|file, _| file[..file.len() - 1].to_vec()) as fn(&[u8], usize) -> Vec<u8>,
         |file, whole| file[..whole].iter().chain(&file[whole..][..10]).copied().collect(),
         |file, whole| file.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == whole + 40)).collect(),
-        |file, _| file.iter().copied().chain([0; 64]).collect(),
     ] {
         change(&source, mirror(&source).len() as u64);
         source.good(false);
@@ -114,4 +116,42 @@ fn what_somebody_relied_on_and_is_lost_is_pulled_again() {
         source.assert_true("pulled again");
         fs::remove_file(state(&source, "main.mirror.damaged")).unwrap();
     }
+}
+
+/// The counters of the pull before, and behind what they belong to an addition, and behind that one that was not finished.
+#[test]
+fn what_is_behind_what_was_noted_is_no_reason_to_pull_again() {
+    let mut source = source();
+    let counters = state(&source, "main.json");
+    let noted = fs::read(&counters).unwrap();
+    change(&source, 1);
+    source.good(false);
+    let mut file = mirror(&source);
+    file.extend(b"CRATOSA1 and no more");
+    fs::write(state(&source, "main.mirror"), &file).unwrap();
+    for counters_of in [fs::read(&counters).unwrap(), noted] {
+        fs::write(&counters, counters_of).unwrap();
+        fs::write(state(&source, "main.mirror"), &file).unwrap();
+        source.reopen();
+        assert_used(&source, 0);
+    }
+    // Nor is anything appended there.
+    change(&source, 2);
+    source.good(false);
+    assert!(!Mirror::decode(&mirror(&source)).unwrap().is_cut);
+}
+
+/// A file that is as long as it should be and is another one.
+#[test]
+fn nothing_is_appended_to_what_somebody_else_wrote() {
+    let mut source = source();
+    let mut file = mirror(&source);
+    let last = file.len() - 1;
+    file[last] ^= 1;
+    fs::write(state(&source, "main.mirror"), &file).unwrap();
+    change(&source, 1);
+    source.good(false);
+    assert!(!mirror(&source).starts_with(&file));
+    source.reopen();
+    assert_used(&source, 0);
 }
