@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         dir: place.dir.clone(),
         kept: place.temporary.is_none(),
     };
-    super::beside_serving()?.block_on(perform(args, config, Demo { feed, guide }))
+    super::runtime()?.block_on(perform(args, config, Demo { feed, guide }))
 }
 
 /// The demo's folder.

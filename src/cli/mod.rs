@@ -44,7 +44,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
@@ -273,13 +273,16 @@ pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
 /// How much less than what serves the threads of [`beside_serving`] get when both want the processor (nice(2)).
 const NICE: i32 = 10;
 
-/// A runtime for the work that goes on beside serving: its threads, and those they start, yield to all others. The thread that
-/// waits on it does not, nor do those that one starts.
+/// A runtime for the work that goes on beside serving: its threads, and those they start, yield to all others (so does an access
+/// log that is begun by a reload). The thread that waits on it does not, nor do those that one starts.
 pub(crate) fn beside_serving() -> io::Result<tokio::runtime::Runtime> {
+    static SAID: Once = Once::new();
     let yielding = || {
         // On Linux this is the thread, not the process (sched(7)). Err: then it does not yield, which is no reason to stop.
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "a thread that works beside serving keeps its priority");
+            SAID.call_once(|| {
+                tracing::warn!(%error, "refreshing does not yield to serving: setpriority(2) is not allowed here");
+            });
         }
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();

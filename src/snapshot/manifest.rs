@@ -138,6 +138,11 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The hashes of its bodies.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = &str> {
+        self.manifest.artifacts.values().map(|artifact| &*artifact.sha256)
+    }
+
     /// Whether a file of this version, and its compressed sibling, are there at full length. One that is not is written
     /// anew, so a lost file heals with the next refresh instead of failing all of them.
     pub fn is_intact(&self, artifact: &Artifact) -> bool {

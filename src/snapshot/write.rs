@@ -89,6 +89,8 @@ impl<'a> Writer<'a> {
         let versions = view_dir.join(layout::VERSIONS);
         file::create_dir(&versions)?;
         super::prune::remove_candidates(view_dir)?;
+        // Those of a version that was never finished are of no use.
+        blocks.keep(&previous.into_iter().flat_map(Opened::hashes).collect());
         let candidate = versions.join(format!("{}{}", layout::CANDIDATE, layout::version_name(header.version)));
         Ok(Self {
             view_dir: view_dir.to_owned(),
@@ -297,8 +299,8 @@ impl<'a> Writer<'a> {
     }
 
     fn forget_blocks(&self) {
-        let before = self.previous.into_iter().flat_map(|opened| opened.manifest.artifacts.values());
-        self.blocks.keep(&before.chain(self.artifacts.values()).map(|artifact| &*artifact.sha256).collect());
+        let before = self.previous.into_iter().flat_map(Opened::hashes);
+        self.blocks.keep(&before.chain(self.artifacts.values().map(|artifact| &*artifact.sha256)).collect());
     }
 
     fn put_in_place(&mut self) -> Result<(), SnapshotError> {
