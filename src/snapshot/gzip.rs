@@ -12,11 +12,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, FlushCompress, GzBuilder, Status};
 
 /// Bytes of text in a block: it ends at the first chosen line end from the smallest on, or at the largest.
 const SMALLEST: usize = 8 << 10;
@@ -87,6 +87,19 @@ impl Blocks {
 /// Compresses a body of which nothing is known.
 pub(super) fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     member(body, &RandomState::new(), &HashMap::new()).map(|(bytes, _)| bytes)
+}
+
+/// The compressed form of a body that has so many bytes: in blocks, or in one piece, as it once was written. `None`: neither has.
+pub(super) fn of_length(body: &[u8], length: u64) -> Option<Vec<u8>> {
+    // Err: there is no memory for it, which is as good as none.
+    let mut made = [gzip, in_one_piece].into_iter().filter_map(|make| make(body).ok());
+    made.find(|bytes| bytes.len() as u64 == length)
+}
+
+fn in_one_piece(body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(6));
+    out.write_all(body)?;
+    out.finish()
 }
 
 /// The blocks of a compressed body that are whole, by their prints.
@@ -252,10 +265,11 @@ mod tests {
         assert!(known.len() > 50 && fresh <= 3, "{fresh} of {}", known.len());
         assert_eq!(repacked, gzip(&new).unwrap(), "the bytes do not depend on what was known");
         assert_eq!(gunzip(&repacked), new);
-        let whole = flate2::GzBuilder::new().write(Vec::new(), Compression::new(6));
-        let mut whole = whole;
-        io::Write::write_all(&mut whole, &new).unwrap();
-        assert!(repacked.len() * 100 <= whole.finish().unwrap().len() * 105);
+        let whole = in_one_piece(&new).unwrap();
+        assert!(whole.len() < repacked.len() && repacked.len() * 100 <= whole.len() * 105);
+        assert_eq!(of_length(&new, whole.len() as u64), Some(whole), "the form of older versions is made again, too");
+        assert_eq!(of_length(&new, repacked.len() as u64), Some(repacked));
+        assert_eq!(of_length(&new, 1), None);
     }
 
     #[test]

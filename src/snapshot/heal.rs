@@ -189,7 +189,7 @@ fn bytes(
     match wanted.gzip_bytes {
         None => Some((list, remedy)),
         Some(gzip_bytes) => {
-            let packed = gzip::gzip(&list).ok().filter(|packed| packed.len() as u64 == gzip_bytes)?;
+            let packed = gzip::of_length(&list, gzip_bytes)?;
             Some((packed, if remedy == Remedy::Rendered { remedy } else { Remedy::Compressed }))
         }
     }
