@@ -1,4 +1,5 @@
-//! What a request allocates, counted on its thread: as much for a list of megabytes as for one of a kilobyte.
+//! What a request allocates, counted on its thread: as much for a list of megabytes as for one of a kilobyte. And that the key of a
+//! token is hashed once.
 //!
 //! The handler is asked in this process, through a connection in memory; what is counted is from the head of the request to the last
 //! byte of the body.
@@ -16,11 +17,14 @@ use allocation_counter::AllocationInfo;
 use cratos::config;
 use cratos::demand::{Demand, knock::Door};
 use cratos::refresh::{How, Publisher};
+use cratos::secret::Secret;
 use cratos::snapshot::manifest;
 use cratos::token::TokenKeys;
-use cratos::view::keyring::Keyring;
+use cratos::view::ViewId;
+use cratos::view::keyring::{Keyring, Opening};
+use cratos::web::client_ip::Client;
 use cratos::web::files::Front;
-use cratos::web::handler;
+use cratos::web::{guard, handler, views};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::server::conn::http1;
@@ -29,7 +33,7 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::dir::Dir;
+use crate::dir::{Dir, SITE, token};
 use crate::limits::{LARGE, SMALL, folder, good_token};
 
 /// A connection that brings one request and takes whatever comes.
@@ -63,6 +67,7 @@ impl AsyncWrite for Memory {
 struct Asked {
     front: Arc<Front>,
     token: String,
+    keyring: Arc<Keyring>,
 }
 
 /// Publishes what is in the folder, and serves it.
@@ -74,10 +79,10 @@ async fn asked(dir: &Dir) -> Asked {
     let keys = TokenKeys::derive(&config.encryption_key, &config.salt);
     let ((demand, _), (door, _)) = (Demand::new(), Door::new());
     let keyring = Arc::new(Keyring::new().unwrap());
-    let front = Front::new(config.web.clone(), keys, Arc::default(), Arc::new(demand), (keyring, door));
+    let front = Front::new(config.web.clone(), keys, Arc::default(), Arc::new(demand), (Arc::clone(&keyring), door));
     front.publish(publisher.view(), manifest::open_current(publisher.view_dir()).unwrap().unwrap());
     front.succeeded(publisher.view(), now.as_second());
-    Asked { front: Arc::new(front), token: good_token() }
+    Asked { front: Arc::new(front), token: good_token(), keyring }
 }
 
 /// Status, tag and size of an answer, and what it allocated once everything is in memory.
@@ -91,7 +96,7 @@ async fn ask(asked: &Asked, target: &str, headers: &str) -> (u16, String, usize,
 }
 
 async fn answered(
-    Asked { front, token }: &Asked,
+    Asked { front, token, .. }: &Asked,
     target: &str,
     headers: &str,
 ) -> Option<(u16, String, usize, AllocationInfo)> {
@@ -157,4 +162,35 @@ fn an_answer_allocates_as_much_whatever_its_size() {
             assert_alike(&small, &large, 8, "304");
         }
     });
+}
+
+#[test]
+fn the_key_of_a_token_is_hashed_once() {
+    let dir = folder("");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Asked { front, keyring, .. } = runtime.block_on(asked(&dir));
+    let settings = front.settings();
+    let (client, now) = (Client::Known(IpAddr::V4(Ipv4Addr::LOCALHOST)), Timestamp::now());
+    let keys = ["a", "b"].map(|letter| letter.repeat(40));
+    let [one, other] = keys.each_ref().map(|key| Secret::new(key.clone()));
+    for (user, key) in [("7", &one), ("8", &other)] {
+        keyring.open(SITE, key, &Arc::new(Opening::new(ViewId::user(SITE, user, 0).unwrap(), 0)));
+    }
+    let request = |key: &str| {
+        let token = token(SITE, key, "2099-12-31");
+        http::Request::get(SMALL).header("token", token).body(()).unwrap().into_parts().0
+    };
+    let known = |head: &http::request::Parts| {
+        let grant = guard::admit(front.tokens(), &settings, head, &client, now).unwrap();
+        let before = grant.token.place.get().copied();
+        (before, views::known(&front, &grant, now).map(|view| view.name().to_owned()))
+    };
+    let head = request(&keys[0]);
+    assert_eq!(known(&head), (None, Some("user-7".into())));
+    assert_eq!(known(&head), (Some(keyring.digest(SITE, &one)), Some("user-7".into())));
+    // Where it was found counts, whatever the key is: nothing is hashed again.
+    let head = request(&keys[0]);
+    let opened = front.tokens().open(head.headers["token"].to_str().unwrap()).unwrap();
+    opened.place.set(keyring.digest(SITE, &other)).unwrap();
+    assert_eq!(known(&head).1.as_deref(), Some("user-8"));
 }
