@@ -41,7 +41,7 @@ pub fn patched(
 ) -> Option<Lists> {
     let changed = Changed::between(old, new).filter(|_| before.hold_at(wanted, now))?;
     let judge = Judge::new(new, rules, never, now);
-    let mut out = Lists { grace_ends: judge.grace_ends(), ..Lists::default() };
+    let mut out = Lists { grace_ends: judge.grace_ends(), made_at: now, ..Lists::default() };
     for selected in judge.selected(wanted) {
         let known = before.take(&selected)?;
         let went = selected.collect(&judge, changed.went.iter().copied());

@@ -171,6 +171,7 @@ fn a_change_of_one_event_is_patched_and_one_of_most_is_not() {
     let patched_one = patched(lists(), (&mirror, &one), &rules, &never, &wanted, NOW).unwrap();
     let values: Vec<&str> = patched_one.lists[&key].since(0).collect();
     assert!(values.contains(&"v77.example") && !values.contains(&"v3.example"), "{values:?}");
+    assert!(patched_one.hold_at(&wanted, NOW) && !patched_one.hold_at(&wanted, NOW - 1), "a clock that was set back");
     let most: Vec<EventOf> = (0..9).map(|number| (number, None)).collect();
     let most = step(&mirror, &most, NOW);
     assert!(patched(lists(), (&mirror, &most), &rules, &never, &wanted, NOW).is_none());

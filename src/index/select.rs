@@ -38,6 +38,8 @@ pub struct Lists {
     pub refusals: BTreeMap<&'static str, BTreeMap<Refusal, u64>>,
     /// When the first row that was published stops counting as such (Unix seconds).
     pub grace_ends: Option<i64>,
+    /// The moment they are of, in Unix seconds.
+    pub(super) made_at: i64,
     /// Per wanted key, for which beginnings of its window all of this stays so.
     pub(super) windows: BTreeMap<ListKey, (i64, i64)>,
     /// Per wanted key, the lines that networks ask for: [`Collected::lines`].
@@ -63,6 +65,7 @@ impl Lists {
             lines: these(&self.lines, wanted),
             refusals: self.refusals.clone(),
             grace_ends: self.grace_ends,
+            made_at: self.made_at,
         })
     }
 
@@ -70,7 +73,8 @@ impl Lists {
         let stays = |(key, since): (&ListKey, &i64)| {
             self.windows.get(key).is_some_and(|(from, to)| (from..=to).contains(&since))
         };
-        self.grace_ends.is_none_or(|ends| now < ends) && wanted.iter().all(stays)
+        // A clock that was set back may be before the end of a grace that was over.
+        self.made_at <= now && self.grace_ends.is_none_or(|ends| now < ends) && wanted.iter().all(stays)
     }
 
     /// Takes the lists of one data type in.
@@ -90,7 +94,7 @@ impl Lists {
 /// Computes the wanted lists as they are at `now` (Unix seconds).
 pub fn lists(mirror: &Mirror, rules: &Rules, never: &Never, wanted: &Wants, now: i64) -> Lists {
     let judge = Judge::new(mirror, rules, never, now);
-    let mut out = Lists { grace_ends: judge.grace_ends(), ..Lists::default() };
+    let mut out = Lists { grace_ends: judge.grace_ends(), made_at: now, ..Lists::default() };
     for selected in judge.selected(wanted) {
         let collected = selected.collect(&judge, mirror.events());
         out.add(&selected, collected);
