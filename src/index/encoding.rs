@@ -90,13 +90,10 @@ impl Mirror {
     /// What is to be appended to the file of `before`, whose last hash is `hash`, to make it the file of this mirror; and the hash
     /// that names it then. `None`: it has other rules, or so much changed that the file is written whole with less.
     pub fn addition(&self, before: &Mirror, hash: &[u8; 32]) -> io::Result<Option<(Vec<u8>, [u8; 32])>> {
-        let is_new = |(uuid, event): &(&Uuid, &Arc<Event>)| {
-            before.events.get(*uuid).is_none_or(|there| !Arc::ptr_eq(there, event))
-        };
-        let new = || self.events.iter().filter(is_new);
+        let new = self.events_beyond(before);
         let gone: Vec<&Uuid> = before.events.keys().filter(|uuid| !self.events.contains_key(*uuid)).collect();
         let same_rules = (before.fingerprint, before.coverage) == (self.fingerprint, self.coverage);
-        let rows: u64 = new().map(|(_, event)| event.rows.len() as u64).sum();
+        let rows: u64 = new.clone().map(|(_, event)| event.rows.len() as u64).sum();
         if !same_rules || rows * WHOLE_FROM > self.rows() {
             return Ok(None);
         }
@@ -107,7 +104,7 @@ impl Mirror {
         let mut out = Hashing::new(&mut bytes);
         out.number(u32::try_from(gone.len()).map_err(io::Error::other)?)?;
         gone.iter().try_for_each(|uuid| out.write_all(uuid.as_bytes()))?;
-        encode_content(&mut out, self, new())?;
+        encode_content(&mut out, self, new)?;
         let length = (bytes.len() - 16 + 32) as u64;
         bytes[8..16].copy_from_slice(&length.to_le_bytes());
         let hash = chained(hash, &bytes);

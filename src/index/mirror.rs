@@ -171,6 +171,16 @@ impl Mirror {
         self.events.values()
     }
 
+    /// Events that are new, or other than in a mirror that shares with this one what is equal.
+    pub(super) fn events_beyond<'a>(
+        &'a self,
+        other: &'a Mirror,
+    ) -> impl Iterator<Item = (&'a Uuid, &'a Arc<Event>)> + Clone {
+        self.events
+            .iter()
+            .filter(|(uuid, event)| other.events.get(*uuid).is_none_or(|there| !Arc::ptr_eq(there, event)))
+    }
+
     pub(super) fn type_names(&self) -> &[Box<str>] {
         &self.types.items
     }

@@ -61,13 +61,8 @@ impl<'a> Changed<'a> {
         let same_numbers = new.type_names().starts_with(old.type_names())
             && new.tag_names().starts_with(old.tag_names())
             && new.tag_sets().starts_with(old.tag_sets());
-        let missing = |one: &'a Mirror, other: &'a Mirror| -> Vec<&'a Arc<Event>> {
-            let is_missing = |(uuid, event): &(_, &Arc<Event>)| {
-                other.events.get(*uuid).is_none_or(|there| !Arc::ptr_eq(there, event))
-            };
-            one.events.iter().filter(is_missing).map(|(_, event)| event).collect()
-        };
-        let (went, came) = (missing(old, new), missing(new, old));
+        let beyond = |one: &'a Mirror, other| one.events_beyond(other).map(|(_, event)| event).collect::<Vec<_>>();
+        let (went, came) = (beyond(old, new), beyond(new, old));
         let rows = went.iter().chain(&came).map(|event| event.rows.len()).sum::<usize>();
         let all = new.events().map(|event| event.rows.len()).sum::<usize>();
         (same_numbers && rows * MANY <= all).then_some(Self { went, came })
