@@ -8,8 +8,6 @@ use crate::dir::Dir;
 /// Keys that were made for the recorded rows, published with them, and used nowhere else.
 pub const ENCRYPTION_KEY: &str = "6F1C0A5E9B2D47833C5D8E1F7A904B62D3E8C7F5A1B09486D2C3E4F5061728A9";
 pub const SALT: &str = "Zx9!kQ2#vB7?mN4wR6tY1uI3oP5aS8dF";
-/// The key in most recorded tokens.
-pub const AUTH_KEY: &str = "mainXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
 /// The feeds of a recorded site, and the tag of each.
 const FEEDS: [&str; 9] = ["incident", "block", "alert", "hunt", "cust1", "cust2", "cust3", "cust4", "cust5"];
 
@@ -39,9 +37,11 @@ pub fn dir(extra: &str) -> Dir {
 pub fn site() -> String {
     let custom: String =
         FEEDS[4..].iter().map(|name| format!("  {name}: \":incident-classification={name}\"\n")).collect();
+    // The key in most recorded tokens.
+    let key = format!("main{}", "X".repeat(36));
     format!(
         "enabled: true\ntag: example\nallowed_ips: [10.0.0.0/8, 127.0.0.1/32, 192.168.1.0/24]\ncustom_feeds:\n{custom}\
-         blacklisted_api_tokens: [empty]\nfeed: ./feed\nmispAuthKey: {AUTH_KEY}\nrefresh: 1h\n"
+         blacklisted_api_tokens: [empty]\nfeed: ./feed\nmispAuthKey: {key}\nrefresh: 1h\n"
     )
 }
 
